@@ -1,0 +1,68 @@
+import type { Judgement } from '../imds/types.js';
+import type { Attribution } from '../process/types.js';
+import type { RequestHead, ResponseHead, UnparsedBytes } from '../wire/types.js';
+
+/** Everything that is known of one request; what the output formats are made from. */
+export interface RequestEvent {
+  kind: 'request';
+  /** Time of the first byte of the request, epoch milliseconds with a fraction. */
+  time: number;
+  client: { address: string; port: number };
+  endpoint: { address: string; port: number };
+  family: 4 | 6;
+  cookie: bigint;
+  /** Absent when `unparsed`. */
+  request?: RequestHead;
+  unparsed?: UnparsedBytes;
+  response?: ResponseHead;
+  /** AccessKeyId that the response named, the only part of a body that ever leaves the parser. */
+  accessKeyId?: string;
+  judgement: Judgement;
+  attribution: Attribution;
+}
+
+/** The counters of `tracer-stats` and `tracer-stopped`, named as in the interface. */
+export interface TracerStats {
+  packets_seen: number;
+  packets_captured: number;
+  ring_dropped: number;
+  packets_passed_over: number;
+  truncated: number;
+  connects_dropped: number;
+  connections: number;
+  requests: number;
+  by_verdict: Record<string, number>;
+  unparsed: number;
+  gaps: number;
+  flows_evicted: number;
+  attributed: number;
+  unattributed: number;
+  log_errors: number;
+}
+
+export interface StartedEvent {
+  kind: 'tracer-started';
+  time: number;
+  version: string;
+  source: string;
+  /** Why this source, where the choice was automatic. */
+  sourceReason?: string;
+  providers: readonly string[];
+  endpoints: readonly { address: string; port: number }[];
+}
+
+export interface StatsEvent {
+  kind: 'tracer-stats' | 'tracer-stopped';
+  time: number;
+  stats: TracerStats;
+}
+
+/** Packets or connects were lost since the last such event. */
+export interface LossEvent {
+  kind: 'capture-loss';
+  time: number;
+  /** How many, by where: `ring`, `connect`, `truncated`, `flow_table`, `log`. */
+  lost: Record<string, number>;
+}
+
+export type TracerEvent = RequestEvent | StartedEvent | StatsEvent | LossEvent;
