@@ -15,8 +15,6 @@ export interface RequestEvent {
   request?: RequestHead;
   unparsed?: UnparsedBytes;
   response?: ResponseHead;
-  /** AccessKeyId that the response named, the only part of a body that ever leaves the parser. */
-  accessKeyId?: string;
   judgement: Judgement;
   attribution: Attribution;
 }

@@ -29,6 +29,11 @@ export interface ResponseHead {
   status: number;
   version: string;
   headers: readonly HttpHeader[];
+  /**
+   * The AccessKeyId that a credential document names, where it stands in the bytes that came with the head: the only
+   * part of a body that ever leaves the wire layer.
+   */
+  accessKeyId?: string;
 }
 
 /** Why bytes towards an endpoint could not be read as a request. */
