@@ -26,6 +26,8 @@ export interface TracerStats {
   ring_dropped: number;
   packets_passed_over: number;
   truncated: number;
+  /** Packets that hold no readable TCP segment: IP fragments, cut headers. */
+  packets_refused: number;
   connects_dropped: number;
   connections: number;
   requests: number;
@@ -59,7 +61,7 @@ export interface StatsEvent {
 export interface LossEvent {
   kind: 'capture-loss';
   time: number;
-  /** How many, by where: `ring`, `connect`, `truncated`, `flow_table`, `log`. */
+  /** How many, by where: `ring`, `connect`, `truncated`, `refused`, `flow_table`, `log`. */
   lost: Record<string, number>;
 }
 

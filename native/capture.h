@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The C ABI that TypeScript calls through FFI: flat, without callbacks, one call for many records. Any thread may call
+ * any function; a source that is closed stays safe to name (its calls answer -EBADF or do nothing).
+ */
+#ifndef IMDS_CAPTURE_H
+#define IMDS_CAPTURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+
+#define IMDS_API __attribute__((visibility("default")))
+
+/* Changes with anything below or in record.h that an older src/capture/ would misread. */
+#define IMDS_ABI_VERSION 1
+
+enum imds_error_code {
+	IMDS_ERROR_ARGUMENT = 1,
+	IMDS_ERROR_PERMISSION = 2, /* a capability is missing */
+	IMDS_ERROR_NO_BPF = 3, /* no bpf(2), no ring buffer or no such program type in this kernel */
+	IMDS_ERROR_NO_CGROUP2 = 4,
+	IMDS_ERROR_VERIFIER = 5, /* text ends with the end of the verifier's log */
+	IMDS_ERROR_ATTACH = 6,
+	IMDS_ERROR_SELF_TEST = 7, /* text names the hook */
+	IMDS_ERROR_MEMLOCK = 8,
+	IMDS_ERROR_SYSTEM = 9, /* out of memory, of file descriptors, … */
+};
+
+struct imds_error {
+	int32_t code; /* enum imds_error_code */
+	char text[1024]; /* UTF-8, always ended by a NUL */
+};
+
+struct imds_endpoint {
+	uint8_t address[16]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
+	uint16_t port; /* host byte order */
+	uint16_t reserved;
+};
+
+struct imds_stats {
+	uint64_t packets_seen; /* = packets_captured + ring_dropped + packets_passed_over */
+	uint64_t packets_captured;
+	uint64_t ring_dropped;
+	uint64_t packets_passed_over;
+	uint64_t truncated;
+	uint64_t connects_seen;
+	uint64_t connects_dropped;
+};
+
+struct imds_source;
+
+IMDS_API uint32_t imds_abi_version(void);
+
+/* "name offset size" a line, of every field of record.h that travels, then "name value" of its constants. Static. */
+IMDS_API const char *imds_layout(void);
+
+/*
+ * Loads, attaches and tests the eBPF source. ring_bytes: a power of two, at least a page. NULL on failure, with nothing
+ * left attached and `error` filled.
+ */
+IMDS_API struct imds_source *imds_open_ebpf(const struct imds_endpoint *endpoints, uint32_t count, uint32_t ring_bytes,
+					    struct imds_error *error);
+
+/* One line: which source, how attached, what is missing. Lives as long as the process. */
+IMDS_API const char *imds_description(const struct imds_source *source);
+
+/*
+ * Waits up to timeout_ms for records and copies as many as fit into the buffer, whole. Returns their bytes, 0 after the
+ * time-out or a wake, or -errno: -EINVAL (capacity below IMDS_RECORD_MAX), -EBUSY (another thread is in it), -EBADF
+ * (closed), -EBADMSG (a record that contradicts itself).
+ */
+IMDS_API int64_t imds_next(struct imds_source *source, uint8_t *buffer, uint32_t capacity, int32_t timeout_ms);
+
+/* Makes a pending imds_next() return, or else the next one. */
+IMDS_API void imds_wake(struct imds_source *source);
+
+/* The counters now; those at the end once closed. */
+IMDS_API void imds_stats(struct imds_source *source, struct imds_stats *stats);
+
+/* Detaches and frees; waits for a pending imds_next(), which it wakes. Again: nothing. */
+IMDS_API void imds_close(struct imds_source *source);
+
+/*
+ * Tries on this host what the eBPF source needs, each by itself, and writes a JSON object a line. Returns the bytes
+ * written (without the ending NUL), cut at a line's end where `capacity` is too small.
+ */
+IMDS_API uint32_t imds_probe(char *buffer, uint32_t capacity);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The records that travel from the kernel program to TypeScript, and the few tables that the program and its loader
+ * share. One layout for all: src/capture/records.ts reads it by constants that a test compares with imds_layout().
+ *
+ * Integers are in host byte order, addresses in network byte order (IPv4 as ::ffff:a.b.c.d). A record's length is a
+ * multiple of 8, so that records follow one another in a batch without padding between them.
+ */
+#ifndef IMDS_RECORD_H
+#define IMDS_RECORD_H
+
+#include <linux/types.h>
+
+#define IMDS_ANCESTORS 8
+/* Longest argv kept of a process that connects (one page, as /proc/PID/cmdline once was), and of its ancestors. */
+#define IMDS_ARGV_MAX 4096
+#define IMDS_EXEC_ARGV_MAX 512
+/* Rooms of the paths, powers of two: the program writes them from the end, at offsets masked for the verifier. */
+#define IMDS_EXECUTABLE_ROOM 1024
+#define IMDS_CGROUP_ROOM 512
+/* Most bytes kept of a packet: what an IPv4 header can announce, which generic segmentation offload reaches. */
+#define IMDS_PACKET_MAX 65536
+
+enum imds_record_type {
+	IMDS_RECORD_CONNECT = 1,
+	IMDS_RECORD_PROCESS = 2,
+	IMDS_RECORD_PACKET = 3,
+};
+
+enum imds_record_flags {
+	IMDS_FLAG_ARGV_TRUNCATED = 1,
+	IMDS_FLAG_EGRESS = 2, /* a packet of the client; otherwise one of the service */
+	IMDS_FLAG_SELF_TEST = 4, /* the tracer's own test connection: never leaves imds_next() */
+};
+
+struct imds_header {
+	__u32 length; /* of the whole record, header included */
+	__u16 type;
+	__u16 flags;
+	__u64 time_ns; /* in the ring since boot; from imds_next() on since the epoch */
+};
+
+struct imds_process {
+	__u64 start_boot_ns; /* 0 where the kernel has no BTF */
+	__u32 pid; /* thread group, initial pid namespace */
+	__u32 reserved;
+	char comm[16];
+};
+
+/* Bytes inside the record, from its start. */
+struct imds_span {
+	__u16 offset;
+	__u16 length;
+};
+
+/*
+ * A path longer than its room, or deeper than the program walks, keeps its end: it then has no slash in front.
+ * Written in place into the ring, so that only argv, which comes last, decides how long the record is.
+ */
+struct imds_connect {
+	struct imds_header header;
+	__u64 cookie;
+	__u64 cgroup_id;
+	__u8 remote_address[16];
+	__u16 remote_port;
+	__u8 family; /* 4 or 6: of the connect call, so 6 for an IPv4-mapped address */
+	__u8 ancestor_count;
+	__u32 netns;
+	__u32 uid;
+	__u32 gid;
+	struct imds_span executable;
+	struct imds_span cgroup;
+	struct imds_span cgroup_v1;
+	struct imds_span argv;
+	struct imds_process process;
+	struct imds_process ancestors[IMDS_ANCESTORS]; /* parent first */
+	char executable_room[IMDS_EXECUTABLE_ROOM];
+	char cgroup_room[IMDS_CGROUP_ROOM];
+	char cgroup_v1_room[IMDS_CGROUP_ROOM];
+	char argv_room[];
+};
+
+/* argv of an ancestor, as of its exec; comes before the first connect record that names the ancestor. */
+struct imds_process_record {
+	struct imds_header header;
+	struct imds_process process;
+	struct imds_span argv;
+	__u32 reserved;
+	char argv_room[];
+};
+
+struct imds_packet {
+	struct imds_header header;
+	__u64 cookie; /* 0: the source knows no sockets */
+	__u64 cgroup_id;
+	__u8 local_address[16];
+	__u8 remote_address[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 wire_length; /* of the IP packet */
+	struct imds_span_wide {
+		__u32 offset;
+		__u32 length;
+	} data; /* the IP packet, cut where shorter than wire_length */
+	__u8 bytes[];
+};
+
+#define IMDS_RECORD_MAX (sizeof(struct imds_packet) + IMDS_PACKET_MAX)
+
+/* Below: shared by the kernel program and its loader only. */
+
+/* Key of the endpoint map. */
+struct imds_endpoint_key {
+	__u8 address[16];
+	__u16 port; /* host byte order */
+	__u16 reserved;
+};
+
+#define IMDS_MAX_ENDPOINTS 1024
+
+/* Value of the endpoint map: the slot of `counters` that its traffic goes to. */
+enum imds_slot { IMDS_SLOT_PUBLIC = 0, IMDS_SLOT_SELF_TEST = 1, IMDS_SLOTS };
+
+struct imds_counters {
+	__u64 packets_seen;
+	__u64 packets_captured;
+	__u64 ring_dropped;
+	__u64 packets_passed_over;
+	__u64 truncated;
+	__u64 connects_seen;
+	__u64 connects_dropped;
+};
+
+/*
+ * What tells nearly every packet of the host apart from an endpoint's with one compare per address: constants of the
+ * loaded program, so that the verifier removes the compares that are not used. Too many addresses: `off`.
+ */
+#define IMDS_FILTER_ADDRESSES 8
+struct imds_filter {
+	__u32 off;
+	__u32 v4_count;
+	__u32 v6_count;
+	__u32 v4[IMDS_FILTER_ADDRESSES]; /* network byte order */
+	__u32 v6_tail[IMDS_FILTER_ADDRESSES]; /* last 32 bits */
+	__u32 loopback; /* 127.0.0.1, for the self-test: compared with its port too, as so much goes there */
+	__u32 loopback_port; /* as __sk_buff.remote_port has it; 0: no self-test */
+};
+
+/* argv of a process since its last exec, for the time when it is somebody's ancestor. */
+#define IMDS_MAX_EXECS 4096
+struct imds_exec {
+	__u64 start_boot_ns;
+	__u16 length; /* written last: 0 while the entry is being filled */
+	__u8 truncated;
+	__u8 sent;
+	__u32 reserved;
+	char argv[IMDS_EXEC_ARGV_MAX];
+};
+
+#endif

@@ -1,0 +1,112 @@
+// Makes a checkout ready to run: system packages, npm dependencies, the native module, the TypeScript build.
+// Plain JavaScript without dependencies, for it runs before anything is installed.
+//
+//   node native/setup.mjs [--if-needed] [--test]
+//
+// --if-needed  does only the steps whose results are missing or older than their sources
+// --test       also what the tests use
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const ifNeeded = process.argv.includes('--if-needed');
+const forTests = process.argv.includes('--test');
+
+// What must be there, how to see it, and the package that brings it with each package manager.
+const NEEDS = [
+  { command: 'gcc', apt: 'gcc', dnf: 'gcc' },
+  { file: 'sys/types.h', apt: 'libc6-dev', dnf: 'glibc-devel' },
+  { command: 'make', apt: 'make', dnf: 'make' },
+  { command: 'g++', apt: 'g++', dnf: 'gcc-c++' }, // node-gyp's make files name it
+  { command: 'python3', apt: 'python3', dnf: 'python3' }, // node-gyp runs on it
+  { command: 'clang', apt: 'clang', dnf: 'clang' },
+  { file: 'bpf/libbpf.h', apt: 'libbpf-dev', dnf: 'libbpf-devel libbpf-static' },
+  { file: 'libelf.h', apt: 'libelf-dev', dnf: 'elfutils-libelf-devel elfutils-libelf-devel-static' },
+  { file: 'zlib.h', apt: 'zlib1g-dev', dnf: 'zlib-devel zlib-static' },
+  { file: 'pcap/pcap.h', apt: 'libpcap-dev', dnf: 'libpcap-devel' },
+  { command: 'ip', apt: 'iproute2', dnf: 'iproute' },
+  { command: 'curl', apt: 'curl', dnf: 'curl', test: true },
+  { command: 'wget', apt: 'wget', dnf: 'wget', test: true },
+  { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
+];
+
+const INCLUDE_DIRS = ['/usr/include', `/usr/include/${multiarch()}`, '/usr/local/include'];
+
+function multiarch() {
+  return { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch] ?? process.arch;
+}
+
+function onPath(command) {
+  return (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin').some((dir) => dir && existsSync(join(dir, command)));
+}
+
+function isThere(need) {
+  if (need.command) return onPath(need.command);
+  if (need.file) return INCLUDE_DIRS.some((dir) => existsSync(join(dir, need.file)));
+  const probe = spawnSync('gcc', [`-print-file-name=${need.library}.so`], { encoding: 'utf8' });
+  return probe.status === 0 && probe.stdout.trim().startsWith('/');
+}
+
+function run(command, args, env = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+  if (result.error) fail(`${command} could not be started: ${result.error.message}`);
+  if (result.status !== 0) fail(`${command} ${args.join(' ')} failed with exit status ${result.status ?? result.signal}`);
+}
+
+function fail(message) {
+  process.stderr.write(`setup: ${message}\n`);
+  process.exit(1);
+}
+
+function newestUnder(path) {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return 0;
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return readdirSync(path).reduce((newest, name) => Math.max(newest, newestUnder(join(path, name))), 0);
+}
+
+/** True where `result` is missing or older than one of its sources. */
+function stale(result, ...sources) {
+  const made = statSync(join(root, result), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return made === 0 || sources.some((source) => newestUnder(join(root, source)) > made);
+}
+
+function installSystemPackages() {
+  const missing = NEEDS.filter((need) => (forTests || !need.test) && !isThere(need));
+  if (missing.length === 0) return;
+  const manager = onPath('apt-get') ? 'apt' : onPath('dnf') ? 'dnf' : undefined;
+  const wanted = missing.map((need) => need.command ?? need.file ?? need.library).join(', ');
+  if (!manager) fail(`${wanted} missing, and neither apt-get nor dnf is here: install them with this system's package manager`);
+  const packages = missing.flatMap((need) => need[manager].split(' '));
+  const command = manager === 'apt' ? 'apt-get install -y --no-install-recommends' : 'dnf install -y';
+  if (process.getuid() !== 0) fail(`${wanted} missing: run as root, or install them first: ${command} ${packages.join(' ')}`);
+  process.stdout.write(`setup: installing ${packages.join(' ')}\n`);
+  if (manager === 'apt') {
+    run('apt-get', ['update', '-q']);
+    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages.flatMap(resolveAlternatives)], {
+      DEBIAN_FRONTEND: 'noninteractive',
+    });
+  } else {
+    run('dnf', ['install', '-y', ...packages]);
+  }
+}
+
+/** `a|b|c`: the first that this release has (asked after apt-get update). */
+function resolveAlternatives(names) {
+  const all = names.split('|');
+  if (all.length === 1) return all;
+  const known = all.find((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? ''));
+  return known ? [known] : [];
+}
+
+installSystemPackages();
+if (!ifNeeded || stale('node_modules/.package-lock.json', 'package-lock.json')) run('npm', ['ci', '--no-audit', '--no-fund']);
+if (!ifNeeded || stale('build/Release/imds_capture.so', 'native', 'binding.gyp')) {
+  run('npm', ['run', '--silent', 'build:native']);
+  // make leaves an up-to-date file's time as it was; the next --if-needed shall see that it was looked at.
+  utimesSync(join(root, 'build/Release/imds_capture.so'), new Date(), new Date());
+}
+if (!ifNeeded || stale('dist/cli/main.js', 'src', 'tsconfig.json', 'tsconfig.build.json')) run('npm', ['run', '--silent', 'build:ts']);

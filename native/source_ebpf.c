@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The eBPF source: opening it, best variant first, and reading its ring buffer. */
+#include "ebpf.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+struct ebpf_source {
+	struct imds_loaded loaded;
+	struct ring_buffer *ring;
+	struct imds_batch *batch; /* of the call that is in progress */
+	int cpus;
+	struct imds_counters *per_cpu; /* room to read a slot of all CPUs into */
+};
+
+/* ---- reading --------------------------------------------------------------------------------------------------- */
+
+/* From time since boot (suspend included) to time since the epoch, as the clocks stand now. */
+static int64_t boot_to_epoch_ns(void)
+{
+	struct timespec epoch, boot;
+
+	clock_gettime(CLOCK_REALTIME, &epoch);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	return (epoch.tv_sec - boot.tv_sec) * INT64_C(1000000000) + (epoch.tv_nsec - boot.tv_nsec);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+static int on_record(void *context, void *record, size_t size)
+{
+	struct ebpf_source *source = context;
+
+	return imds_batch_append(source->batch, record, size);
+}
+
+static int source_next(void *state, struct imds_batch *batch, int wake_fd, int timeout_ms)
+{
+	struct ebpf_source *source = state;
+	struct pollfd fds[] = {
+		{ .fd = wake_fd, .events = POLLIN },
+		{ .fd = ring_buffer__epoll_fd(source->ring), .events = POLLIN },
+	};
+	int64_t deadline = now_ms() + timeout_ms;
+
+	source->batch = batch;
+	for (;;) {
+		int64_t left;
+		int result;
+
+		batch->epoch_offset_ns = boot_to_epoch_ns();
+		/* A record that ends a full batch is consumed like the others; the next call goes on behind it. */
+		result = ring_buffer__consume(source->ring);
+		if (result < 0 && result != -ENOSPC)
+			return result;
+		if (batch->used)
+			return 0;
+		left = deadline - now_ms();
+		/* Readable and yet nothing there: the first record is still being written. Wait without the ring, briefly. */
+		if (fds[1].revents)
+			result = poll(fds, 1, left < 1 ? 0 : 1);
+		else
+			result = poll(fds, 2, left < 0 ? 0 : (int)left);
+		if (result < 0 && errno != EINTR)
+			return -errno;
+		if (result > 0 && fds[0].revents)
+			return 0;
+		if (result <= 0)
+			fds[1].revents = 0;
+		if (now_ms() >= deadline && !fds[1].revents)
+			return 0;
+	}
+}
+
+static int read_counters(struct ebpf_source *source, struct imds_stats *stats)
+{
+	uint32_t slot = IMDS_SLOT_PUBLIC;
+
+	memset(stats, 0, sizeof(*stats));
+	if (bpf_map_lookup_elem(source->loaded.counters_fd, &slot, source->per_cpu))
+		return -errno;
+	for (int cpu = 0; cpu < source->cpus; cpu++) {
+		const struct imds_counters *counters = &source->per_cpu[cpu];
+
+		stats->packets_seen += counters->packets_seen;
+		stats->packets_captured += counters->packets_captured;
+		stats->ring_dropped += counters->ring_dropped;
+		stats->packets_passed_over += counters->packets_passed_over;
+		stats->truncated += counters->truncated;
+		stats->connects_seen += counters->connects_seen;
+		stats->connects_dropped += counters->connects_dropped;
+	}
+	return 0;
+}
+
+/*
+ * Read while packets pass, a packet may be counted as seen and not yet as captured or dropped. Such a reading is taken
+ * again; on a host too busy for ten of them the last one stands, off by what is under way.
+ */
+static void source_stats(void *state, struct imds_stats *stats)
+{
+	for (int attempt = 0; attempt < 10; attempt++) {
+		if (read_counters(state, stats) == 0 &&
+		    stats->packets_seen == stats->packets_captured + stats->ring_dropped + stats->packets_passed_over)
+			return;
+	}
+}
+
+static void source_stop(void *state)
+{
+	struct ebpf_source *source = state;
+
+	imds_detach(&source->loaded);
+}
+
+static void source_free(void *state)
+{
+	struct ebpf_source *source = state;
+
+	ring_buffer__free(source->ring);
+	imds_unload(&source->loaded);
+	free(source->per_cpu);
+	free(source);
+}
+
+static const struct imds_source_kind ebpf_kind = {
+	.next = source_next,
+	.stats = source_stats,
+	.stop = source_stop,
+	.free = source_free,
+};
+
+/* ---- opening --------------------------------------------------------------------------------------------------- */
+
+static bool is_v4(const uint8_t *address)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return memcmp(address, mapped, sizeof(mapped)) == 0;
+}
+
+static void add_word(uint32_t *list, uint32_t *count, uint32_t word, struct imds_filter *filter)
+{
+	for (uint32_t i = 0; i < *count; i++) {
+		if (list[i] == word)
+			return;
+	}
+	if (*count < IMDS_FILTER_ADDRESSES)
+		list[(*count)++] = word;
+	else
+		filter->off = 1;
+}
+
+static struct imds_filter make_filter(const struct imds_endpoint *endpoints, uint32_t count, uint16_t self_test_port)
+{
+	struct imds_filter filter = {
+		.loopback = htonl(INADDR_LOOPBACK),
+		.loopback_port = htonl(self_test_port),
+	};
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t last;
+
+		memcpy(&last, endpoints[i].address + 12, sizeof(last));
+		if (is_v4(endpoints[i].address))
+			add_word(filter.v4, &filter.v4_count, last, &filter);
+		else
+			add_word(filter.v6_tail, &filter.v6_count, last, &filter);
+	}
+	return filter;
+}
+
+static int add_endpoints(const struct imds_loaded *loaded, const struct imds_endpoint *endpoints, uint32_t count,
+			 struct imds_error *error)
+{
+	uint32_t slot = IMDS_SLOT_PUBLIC;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct imds_endpoint_key key = { .port = endpoints[i].port };
+
+		memcpy(key.address, endpoints[i].address, sizeof(key.address));
+		if (bpf_map_update_elem(loaded->endpoints_fd, &key, &slot, BPF_ANY))
+			return imds_fail(error, IMDS_ERROR_SYSTEM, "writing the endpoint map: %s", strerror(errno));
+	}
+	return 0;
+}
+
+/* What is tried, in this order, until one loads. `without` is said of a source that has to do with less. */
+static const struct {
+	enum imds_variant variant;
+	bool exec;
+} attempts[] = {
+	{ IMDS_CORE, true },
+	{ IMDS_CORE, false },
+	{ IMDS_PLAIN, false },
+};
+
+static int check_arguments(const struct imds_endpoint *endpoints, uint32_t count, uint32_t ring_bytes,
+			   struct imds_error *error)
+{
+	if (!endpoints || count == 0 || count >= IMDS_MAX_ENDPOINTS)
+		return imds_fail(error, IMDS_ERROR_ARGUMENT, "%u endpoints: between 1 and %d can be watched", count,
+				 IMDS_MAX_ENDPOINTS - 1);
+	for (uint32_t i = 0; i < count; i++) {
+		if (endpoints[i].port == 0)
+			return imds_fail(error, IMDS_ERROR_ARGUMENT, "an endpoint's port is 0");
+	}
+	if (ring_bytes & (ring_bytes - 1) || ring_bytes < (uint32_t)sysconf(_SC_PAGESIZE))
+		return imds_fail(error, IMDS_ERROR_ARGUMENT,
+				 "a ring buffer of %u bytes: it must be a power of two, and at least a page (%ld)", ring_bytes,
+				 sysconf(_SC_PAGESIZE));
+	return 0;
+}
+
+static int check_ring(uint32_t ring_bytes, struct imds_error *error)
+{
+	int result = imds_try_ring(ring_bytes);
+
+	if (result == -EPERM || result == -EACCES)
+		return imds_fail_permission(error, "creating a BPF ring buffer");
+	if (result == -ENOSYS)
+		return imds_fail(error, IMDS_ERROR_NO_BPF, "this kernel has no bpf(2) system call");
+	if (result == -EINVAL)
+		return imds_fail(error, IMDS_ERROR_NO_BPF, "this kernel has no BPF ring buffer (Linux 5.8 brought it)");
+	if (result)
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "creating a BPF ring buffer of %u bytes: %s", ring_bytes,
+				 strerror(-result));
+	return 0;
+}
+
+/* Loads the best variant that loads. `shortfall`: why it is not the best of all, empty otherwise. */
+static int load_best(struct imds_loaded *loaded, struct imds_load_request *request, int cgroup_fd, char *shortfall,
+		     size_t shortfall_size, struct imds_error *error)
+{
+	const unsigned int without_exec = (1u << IMDS_HOOKS) - 1 - (1u << IMDS_EXEC);
+	int result = -1;
+
+	shortfall[0] = '\0';
+	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++) {
+		request->variant = attempts[i].variant;
+		request->hooks = without_exec | (attempts[i].exec ? 1u << IMDS_EXEC : 0);
+		if (request->variant == IMDS_CORE && !imds_has_btf()) {
+			snprintf(shortfall, shortfall_size, "the kernel has no BTF");
+			continue;
+		}
+		result = imds_load(loaded, request, cgroup_fd, error);
+		if (!result && loaded->exec_missing[0])
+			snprintf(shortfall, shortfall_size, "no %s: %s", imds_hooks[IMDS_EXEC].title,
+				 loaded->exec_missing);
+		/* Less would load where a program is refused; not where rights, memory or the hooks are missing. */
+		if (!result || (error->code != IMDS_ERROR_VERIFIER && error->code != IMDS_ERROR_NO_BPF))
+			break;
+		snprintf(shortfall, shortfall_size, "%s%s did not load: %.200s", imds_variant_titles[request->variant],
+			 attempts[i].exec ? " with the exec tracepoint" : "", error->text);
+	}
+	return result;
+}
+
+static void describe(char *text, size_t size, const struct imds_load_request *request,
+		     const struct imds_cgroup_root *root, const char *shortfall)
+{
+	struct utsname system;
+
+	uname(&system);
+	snprintf(text, size, "eBPF on Linux %s at the cgroup hooks (%s), cgroup v2 %s%s%s, ring of %u KiB%s%s%s",
+		 system.release, imds_variant_titles[request->variant], root->private_mount ? "mounted privately" : "at ",
+		 root->path, root->namespaced ? ", of this cgroup namespace only: processes outside of it are not seen" : "",
+		 request->ring_bytes / 1024, shortfall[0] ? " (" : "", shortfall, shortfall[0] ? ")" : "");
+}
+
+/* Everything after the programs are attached; on failure the caller unloads them. */
+static int start_reading(struct ebpf_source *source, struct imds_error *error)
+{
+	source->cpus = libbpf_num_possible_cpus();
+	if (source->cpus < 1)
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "the number of possible CPUs can't be read");
+	source->per_cpu = calloc((size_t)source->cpus, sizeof(*source->per_cpu));
+	source->ring = ring_buffer__new(source->loaded.ring_fd, on_record, source, NULL);
+	if (libbpf_get_error(source->ring))
+		source->ring = NULL;
+	if (!source->per_cpu || !source->ring)
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "mapping the ring buffer: %s", strerror(errno));
+	return 0;
+}
+
+struct imds_source *imds_open_ebpf(const struct imds_endpoint *endpoints, uint32_t count, uint32_t ring_bytes,
+				   struct imds_error *error)
+{
+	struct imds_load_request request = { .ring_bytes = ring_bytes };
+	struct imds_self_test test = { .listener = -1 };
+	struct imds_cgroup_root root = { .fd = -1 };
+	struct imds_source *opened = NULL;
+	struct ebpf_source *source = NULL;
+	char shortfall[320], description[1024];
+	int result;
+
+	memset(error, 0, sizeof(*error));
+	imds_lift_memlock();
+	if ((result = check_arguments(endpoints, count, ring_bytes, error)) || (result = check_ring(ring_bytes, error)) ||
+	    (result = imds_open_cgroup_root(&root, error)) || (result = imds_self_test_listen(&test, error)))
+		goto end;
+	source = calloc(1, sizeof(*source));
+	if (!source) {
+		result = imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
+		goto end;
+	}
+	request.filter = make_filter(endpoints, count, test.port);
+	if ((result = load_best(&source->loaded, &request, root.fd, shortfall, sizeof(shortfall), error)) ||
+	    (result = imds_self_test_run(&test, &source->loaded, request.variant, error)) ||
+	    (result = start_reading(source, error)) ||
+	    /* Last, so that what comes of others comes after the self-test. */
+	    (result = add_endpoints(&source->loaded, endpoints, count, error)))
+		goto end;
+	describe(description, sizeof(description), &request, &root, shortfall);
+	opened = imds_source_new(&ebpf_kind, source, description);
+	if (!opened)
+		result = imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left: %s", strerror(errno));
+end:
+	if (result && source)
+		source_free(source);
+	imds_self_test_end(&test);
+	if (root.fd >= 0)
+		close(root.fd);
+	return opened;
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env node
+import process from 'node:process';
+import { Command, CommanderError } from 'commander';
+import { ExitCode, TracerError } from '../errors.js';
+import { version } from '../version.js';
+import { doctorCommand } from './doctor.js';
+import { labCommand } from './lab.js';
+import { traceCommand } from './trace.js';
+
+/** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
+const EXIT_INTERNAL = 70;
+
+const program = new Command('imds-tracer')
+  .description('Finds every process that asks the cloud metadata service without a session token.')
+  .version(version, '-V, --version')
+  .showHelpAfterError('(imds-tracer --help, or imds-tracer COMMAND --help, lists what there is)')
+  .exitOverride()
+  .addCommand(traceCommand())
+  .addCommand(labCommand())
+  .addCommand(doctorCommand())
+  .addHelpText(
+    'after',
+    `
+Examples:
+  imds-tracer trace                          trace this host's requests to Alibaba Cloud's metadata service
+  imds-tracer trace --provider aws           … to that of AWS
+  imds-tracer trace --lab                    … and run sample clients in a private network namespace
+  imds-tracer doctor                         what this host can do
+  grep WARNING /var/log/imds/imds-trace.*    every request without a token
+
+Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
+  );
+for (const command of program.commands) command.exitOverride();
+
+/** Writes an error for people and gives its exit status. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
+  if (error instanceof TracerError) {
+    process.stderr.write(`imds-tracer: ${error.message} [${error.code}]\n${error.remedy ? `  ${error.remedy}\n` : ''}`);
+    return error.exitStatus;
+  }
+  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`imds-tracer: internal error, please report it: ${trace}\n`);
+  return EXIT_INTERNAL;
+}
+
+// Node's own status for an uncaught error is 1, which means "normal mode found" here.
+process.on('uncaughtException', (error) => process.exit(report(error)));
+
+program.parseAsync().then(
+  () => undefined,
+  (error: unknown) => {
+    process.exitCode = report(error);
+  },
+);

@@ -1,0 +1,62 @@
+import { isIP, isIPv6 } from 'node:net';
+import type { EndpointAddress } from '../capture/types.js';
+import { usageError } from '../errors.js';
+
+/** Parsers of option values. Each throws a usage error that names the option, the value and what would be right. */
+
+const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+/** `90s`, `10m`, `24h` → milliseconds. */
+export function parseDuration(value: string, option: string): number {
+  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value);
+  const ms = match ? Number(match[1]) * DURATION_UNITS[match[2]!]! : 0;
+  if (ms <= 0) {
+    throw usageError('IMDS_BAD_DURATION', `${option}: "${value}" is no duration`, 'write a number and a unit: 90s, 10m, 24h');
+  }
+  return ms;
+}
+
+/** `8M`, `64K`, `65536`, with or without `iB` → bytes. */
+export function parseSize(value: string, option: string): number {
+  const match = /^(\d{1,12})([KMG]?)(?:i?B)?$/i.exec(value);
+  const bytes = match ? Number(match[1]) * SIZE_UNITS[match[2]!.toUpperCase()]! : 0;
+  if (bytes <= 0) throw usageError('IMDS_BAD_SIZE', `${option}: "${value}" is no size`, 'write bytes or a unit: 65536, 64K, 8M');
+  return bytes;
+}
+
+/** A ring buffer's size: a power of two, from a page up to 1 GiB. */
+export function parseRingSize(value: string, option: string): number {
+  const bytes = parseSize(value, option);
+  if (bytes < 4096 || bytes > 2 ** 30 || (bytes & (bytes - 1)) !== 0) {
+    throw usageError('IMDS_BAD_SIZE', `${option}: ${value} can't be a ring buffer's size`, 'give a power of two from 4K to 1G');
+  }
+  return bytes;
+}
+
+/** `1.2.3.4`, `1.2.3.4:8080`, `fd00::1`, `[fd00::1]:8080` → address and port (80 where none is given). */
+export function parseEndpoint(value: string, option: string): EndpointAddress {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)|(.*))(?::(\d{1,5}))?$/.exec(value);
+  const address = match ? (match[1] ?? match[2] ?? value) : value;
+  const bare = match?.[1] === undefined && match?.[2] === undefined;
+  const port = bare || match?.[4] === undefined ? 80 : Number(match[4]);
+  const wrongBrackets = match?.[1] !== undefined && !isIPv6(match[1]);
+  if (isIP(address) === 0 || address.includes('%') || wrongBrackets || port < 1 || port > 65535) {
+    throw usageError(
+      'IMDS_BAD_ENDPOINT',
+      `${option}: "${value}" is no address`,
+      'give IP or IP:PORT, for example 100.100.100.200, 169.254.169.254:80 or [fd00:ec2::254]:80',
+    );
+  }
+  return { address: canonicalAddress(address), port };
+}
+
+/** One text for one address, so that texts can be compared: IPv6 as RFC 5952 writes it. */
+export function canonicalAddress(address: string): string {
+  if (!isIPv6(address)) return address;
+  const url = new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(url);
+  if (!mapped) return url;
+  const [high, low] = [Number.parseInt(mapped[1]!, 16), Number.parseInt(mapped[2]!, 16)];
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+}

@@ -1,0 +1,87 @@
+import { hash, randomBytes } from 'node:crypto';
+import { LruMap } from '../process/lru.js';
+
+/** How many values are remembered; the least recently seen goes first. */
+const MAX_LEARNED = 4096;
+/** Shorter words are no session token, and would blank ordinary words. */
+const MIN_LENGTH = 16;
+const MAX_LENGTH = 4096;
+/** A word with a leading slash may be a path that someone sent as a "token" to blind the log: ask more of it. */
+const MIN_LENGTH_WITH_SLASH = 24;
+
+/**
+ * Words of the alphabets of base64, base64url, hexadecimal numbers, JSON web tokens and percent-encoding. `=` is none of
+ * them, so a token counts with and without its padding. A run that is too short fails within MIN_LENGTH steps.
+ */
+const WORD = new RegExp(`[A-Za-z0-9+/_.~%-]{${MIN_LENGTH},}`, 'g');
+
+/**
+ * Secret values seen on the wire, so that they are known again where no name stands beside them.
+ *
+ * Holds no value: only SHA-256 hashes under a random key of this process, and lengths. Whoever can send requests can
+ * have words learned; that only words that look like tokens (16 characters or more, with a letter and a digit, no path
+ * that begins with `//`) are, keeps such a sender from blanking the commands and addresses of others.
+ */
+export class LearnedSecrets {
+  readonly #key = randomBytes(32).toString('base64');
+  /** How many learned words have a length: spares the hash for nearly every word. */
+  readonly #lengths = new Uint16Array(MAX_LENGTH + 1);
+  readonly #words = new LruMap<string, number>(MAX_LEARNED, (length) => {
+    this.#lengths[length]! -= 1;
+  });
+  readonly #beginnings = new LruMap<string, true>(MAX_LEARNED, () => undefined);
+
+  get size(): number {
+    return this.#words.size;
+  }
+
+  /** Remembers the words of a secret header's value. */
+  learn(value: string): void {
+    for (const match of value.slice(0, MAX_LENGTH * 2).matchAll(WORD)) {
+      const word = match[0];
+      if (!isLearnable(word)) continue;
+      this.#words.set(this.#hash(word), word.length);
+      this.#lengths[word.length]! += 1;
+      this.#beginnings.set(this.#hash(`^${word.slice(0, MIN_LENGTH)}`), true);
+    }
+  }
+
+  /** Whether `word`, as it is or percent-decoded, was learned. */
+  has(word: string): boolean {
+    const plain = word.includes('%') ? percentDecoded(word) : word;
+    if (!this.#lengths[plain.length]) return false;
+    return isLearnable(plain) && this.#words.get(this.#hash(plain)) !== undefined;
+  }
+
+  /** Whether a learned word begins as `word` does: for a word that was cut short. */
+  hasBeginning(word: string): boolean {
+    return word.length >= MIN_LENGTH && this.#beginnings.get(this.#hash(`^${word.slice(0, MIN_LENGTH)}`)) !== undefined;
+  }
+
+  /** `text` with every learned word replaced; with `cut`, a last word that begins like a learned one too. */
+  redact(text: string, replacement: string, cut: boolean): string {
+    if (this.#words.size === 0 || text.length < MIN_LENGTH) return text;
+    return text.replace(WORD, (word, at: number) =>
+      this.has(word) || (cut && at + word.length === text.length && this.hasBeginning(word)) ? replacement : word,
+    );
+  }
+
+  #hash(text: string): string {
+    return hash('sha256', this.#key + text, 'base64');
+  }
+}
+
+function isLearnable(word: string): boolean {
+  if (word.length < MIN_LENGTH || word.length > MAX_LENGTH) return false;
+  if (!/[0-9]/.test(word) || !/[A-Za-z]/.test(word)) return false;
+  if (/^[A-Za-z0-9+_]/.test(word)) return true;
+  return word.length >= MIN_LENGTH_WITH_SLASH && /^\/[^/]/.test(word) && /[a-z]/.test(word) && /[A-Z]/.test(word);
+}
+
+function percentDecoded(word: string): string {
+  try {
+    return decodeURIComponent(word).replace(/=+$/, '');
+  } catch {
+    return word;
+  }
+}

@@ -1,0 +1,175 @@
+import type { Judgement } from '../imds/types.js';
+import type { Attribution, ProcessInfo, ProcessSummary } from '../process/types.js';
+import { decodeLatin1 } from '../text.js';
+import type { HttpHeader, UnparsedBytes } from '../wire/types.js';
+import { boundText } from './escape.js';
+import type { LearnedSecrets } from './learned.js';
+import { redactArgs } from './secret-args.js';
+import { MAY_HOLD_SECRET, secretKind } from './secret-names.js';
+import { redactText } from './secret-text.js';
+import type { LossEvent, RequestEvent, StartedEvent, StatsEvent, TracerEvent } from './types.js';
+
+/**
+ * A request as every output may show it: decoded, without secrets, each text bounded. The formats take only this, so
+ * that none can be made from what has not been redacted. Control characters are still there: escaping is the format's.
+ */
+export interface ShownRequest {
+  kind: 'request';
+  time: number;
+  client: { address: string; port: number };
+  endpoint: { address: string; port: number };
+  family: 4 | 6;
+  cookie: bigint;
+  /** Of the headers only those that the outputs show: a header that is not here can't leak. */
+  request?: { method: string; target: string; version: string; headBytes: number; host?: string; userAgent?: string };
+  unparsed?: UnparsedBytes;
+  response?: { time: number; status: number; accessKeyId?: string };
+  judgement: Judgement;
+  attribution: Attribution;
+}
+
+/** What the formats take. The tracer's own events hold nothing from the wire. */
+export type ShownEvent = ShownRequest | StartedEvent | StatsEvent | LossEvent;
+
+/** Bounds of what is shown, in UTF-16 code units. */
+const MAX_TARGET = 8192;
+const MAX_HEADER = 4096;
+const MAX_PATH = 4096;
+const MAX_NAME = 256;
+const MAX_METHOD = 64;
+/** All arguments of one process together, and how many of them. */
+const MAX_ARGS_LENGTH = 8192;
+const MAX_ARGS = 512;
+/** Redaction shortens: of texts up to this length all is looked at, of longer ones their beginning. */
+const MAX_READ = 16384;
+const MAX_ANCESTORS = 8;
+
+/**
+ * The event without any secret. Learns the values of its secret headers first, so that an argument that equals one is
+ * known even where no name stands beside it.
+ */
+export function redactEvent(event: TracerEvent, learned: LearnedSecrets): ShownEvent {
+  return event.kind === 'request' ? redactRequest(event, learned) : event;
+}
+
+function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownRequest {
+  const { request, response, attribution } = event;
+  const shown: ShownRequest = {
+    kind: 'request',
+    time: event.time,
+    client: event.client,
+    endpoint: event.endpoint,
+    family: event.family,
+    cookie: event.cookie,
+    judgement: event.judgement,
+    attribution: {
+      how: attribution.how,
+      ...(attribution.detail !== undefined && { detail: boundText(attribution.detail, MAX_NAME) }),
+    },
+  };
+  if (event.unparsed !== undefined) shown.unparsed = event.unparsed;
+  if (request !== undefined) {
+    for (const { name, value } of request.headers) if (isSecretHeader(name)) learned.learn(value);
+    const host = firstHeader(request.headers, 'host');
+    const userAgent = firstHeader(request.headers, 'user-agent');
+    shown.request = {
+      method: redactBounded(request.method, MAX_METHOD, learned),
+      target: redactTarget(request.target, learned),
+      version: request.version,
+      headBytes: request.headBytes,
+      ...(host !== undefined && { host: redactBounded(host, MAX_HEADER, learned) }),
+      ...(userAgent !== undefined && { userAgent: redactBounded(userAgent, MAX_HEADER, learned) }),
+    };
+  }
+  if (response !== undefined) {
+    shown.response = { time: response.time, status: response.status };
+    if (response.accessKeyId !== undefined) shown.response.accessKeyId = boundText(response.accessKeyId, MAX_NAME);
+  }
+  if (attribution.process !== undefined) shown.attribution.process = redactProcess(attribution.process, learned);
+  return shown;
+}
+
+/** Headers whose value is secret as a whole; in a real head any name that ends like a token's is one. */
+function isSecretHeader(name: string): boolean {
+  return MAY_HOLD_SECRET.test(name) && name.length <= 128 && secretKind(name) !== undefined;
+}
+
+function firstHeader(headers: readonly HttpHeader[], lowerCaseName: string): string | undefined {
+  for (const { name, value } of headers) {
+    if (name.length === lowerCaseName.length && name.toLowerCase() === lowerCaseName) return value;
+  }
+  return undefined;
+}
+
+/** Of wire bytes (latin1). */
+function redactBounded(bytes: string, limit: number, learned: Pick<LearnedSecrets, 'redact'>): string {
+  const cut = bytes.length > MAX_READ;
+  const text = decodeLatin1(cut ? bytes.slice(0, MAX_READ) : bytes);
+  return boundText(redactText(text, learned, cut).text, limit, bytes.length - MAX_READ);
+}
+
+/** The path is not compared with learned words: whoever sends requests could blank the path of a finding. */
+function redactTarget(target: string, learned: LearnedSecrets): string {
+  const query = target.indexOf('?');
+  if (query < 0 || query >= MAX_READ) return redactBounded(target, MAX_TARGET, nothingLearned);
+  return boundText(
+    redactBounded(target.slice(0, query), MAX_TARGET, nothingLearned) +
+      redactBounded(target.slice(query), MAX_TARGET, learned),
+    MAX_TARGET,
+  );
+}
+
+const nothingLearned: Pick<LearnedSecrets, 'redact'> = { redact: (text) => text };
+
+function redactProcess(process: ProcessInfo, learned: LearnedSecrets): ProcessInfo {
+  const { entityId, user, unit, container, podUid, netns } = process;
+  return {
+    ...redactSummary(process, learned),
+    entityId: boundText(entityId, MAX_NAME),
+    ...(user !== undefined && {
+      user: { id: user.id, ...(user.name !== undefined && { name: boundText(user.name, MAX_NAME) }) },
+    }),
+    ancestors: process.ancestors.slice(0, MAX_ANCESTORS).map((ancestor) => redactSummary(ancestor, learned)),
+    ...(unit !== undefined && { unit: boundText(unit, MAX_NAME) }),
+    ...(container !== undefined && {
+      container: { id: boundText(container.id, MAX_NAME), runtime: boundText(container.runtime, MAX_NAME) },
+    }),
+    ...(podUid !== undefined && { podUid: boundText(podUid, MAX_NAME) }),
+    ...(netns !== undefined && { netns }),
+  };
+}
+
+function redactSummary(process: ProcessSummary, learned: LearnedSecrets): ProcessSummary {
+  const { pid, name, startTime, args, argsTruncated, executable } = process;
+  return {
+    pid,
+    name: boundText(name, MAX_NAME),
+    ...(startTime !== undefined && { startTime }),
+    ...(args !== undefined && { args: boundedArgs(args, argsTruncated ?? false, learned) }),
+    ...(argsTruncated !== undefined && { argsTruncated }),
+    ...(executable !== undefined && { executable: boundText(executable, MAX_PATH) }),
+  };
+}
+
+/** Arguments without secrets and within bounds; one more at the end says how many were left out. */
+function boundedArgs(args: readonly string[], truncated: boolean, learned: LearnedSecrets): string[] {
+  const read: string[] = [];
+  let length = 0;
+  while (read.length < Math.min(args.length, MAX_ARGS) && length < MAX_READ) {
+    const arg = args[read.length]!;
+    read.push(arg.slice(0, MAX_READ - length));
+    length += arg.length;
+  }
+  const cutBefore = Math.max(length - MAX_READ, 0);
+  const cut = cutBefore > 0 || (truncated && read.length === args.length);
+  const shown: string[] = [];
+  let room = MAX_ARGS_LENGTH;
+  for (const [i, arg] of redactArgs(read, learned, cut).entries()) {
+    if (room <= 0) break;
+    shown.push(boundText(arg, room, i === read.length - 1 ? cutBefore : 0));
+    room -= arg.length;
+  }
+  const left = args.length - shown.length;
+  if (left > 0) shown.push(`...[+${left} arguments]`);
+  return shown;
+}

@@ -1,0 +1,128 @@
+import type { Level, Verdict } from '../imds/types.js';
+import type { ProcessSummary } from '../process/types.js';
+import { escapeText, escapeWord } from './escape.js';
+import type { ShownEvent, ShownRequest } from './redact.js';
+import { localTime } from './time.js';
+import type { LossEvent, StartedEvent, StatsEvent } from './types.js';
+
+/** An event as text. */
+export interface TextLine {
+  /** Local time with milliseconds and offset. */
+  timestamp: string;
+  level: Level;
+  /** The line without time and level. Printable, without line breaks. */
+  message: string;
+  /** `[timestamp] [level] message`, without a line end. */
+  line: string;
+}
+
+/** What a line calls a request. Scripts made for packet analyzers of the metadata service look for these. */
+const LABELS: Readonly<Record<Verdict, string>> = {
+  normal_mode: 'IMDSv1(!)',
+  hardened: 'IMDSv2',
+  token_issue: 'IMDSv2 token',
+  token_refused: 'IMDSv2 token',
+  // A token was sent, so it is no normal mode; it was refused, so it is no hardened access either.
+  token_invalid: 'IMDS',
+  foreign_probe: 'IMDS',
+  unparsed: 'IMDS',
+};
+
+/** Bounds of the values in a line, in characters. Together a line stays under 24 KiB, whatever is in it. */
+const MAX_OWN_ARGS = 4096;
+const MAX_ANCESTOR_ARGS = 1024;
+const MAX_TARGET = 4096;
+const MAX_HOST = 512;
+const MAX_USER_AGENT = 1024;
+const MAX_WORD = 256;
+/** As container tools abbreviate an id. */
+const SHORT_ID = 12;
+
+/**
+ * The text form of an event. A request's message is
+ *
+ * `LABEL PROCESS called by -> PROCESS -> PROCESS … Req details: METHOD TARGET HTTP/VERSION, Host: …, User-Agent: … |
+ * verdict:… status:… severity:… unit:… via:…`, each PROCESS `(pid:PID:NAME argv:ARGS)`.
+ *
+ * What is missing keeps its place: an unknown process, also as the only ancestor, is `(pid:?)`, unknown arguments are
+ * `argv:?`, arguments that were cut end in `...`, a header that was not sent and a unit, status or process source that is
+ * not known is `-`. Bytes that are no request have `Req details: - (REASON, N bytes)`. After `via:` come, only where
+ * there is something to say, `container:` (12 characters of the id), `reasons:` (comma-separated) and `detail:` (of the
+ * attribution). Key-value words hold no space.
+ */
+export function formatText(event: ShownEvent): TextLine {
+  const { level, message } = FORMATS[event.kind](event as never);
+  const timestamp = localTime(event.time);
+  return { timestamp, level, message, line: `[${timestamp}] [${level}] ${message}` };
+}
+
+type Formatted = Pick<TextLine, 'level' | 'message'>;
+
+const FORMATS = {
+  request: formatRequest,
+  'tracer-started': formatStarted,
+  'tracer-stats': formatStats,
+  'tracer-stopped': formatStats,
+  'capture-loss': formatLoss,
+} satisfies { [Kind in ShownEvent['kind']]: (event: never) => Formatted };
+
+function formatRequest(event: ShownRequest): Formatted {
+  const { judgement, attribution } = event;
+  const { process } = attribution;
+  let message = `${LABELS[judgement.verdict]} ${formatProcess(process, MAX_OWN_ARGS)} called by`;
+  if (process === undefined || process.ancestors.length === 0) message += ` -> ${UNKNOWN_PROCESS}`;
+  else for (const ancestor of process.ancestors) message += ` -> ${formatProcess(ancestor, MAX_ANCESTOR_ARGS)}`;
+  message +=
+    ` Req details: ${formatDetails(event)} | verdict:${judgement.verdict} status:${event.response?.status ?? '-'}` +
+    ` severity:${judgement.severity} unit:${escapeWord(process?.unit ?? '-', MAX_WORD)}` +
+    ` via:${attribution.how === 'none' ? '-' : attribution.how}`;
+  if (process?.container !== undefined) message += ` container:${escapeWord(process.container.id.slice(0, SHORT_ID))}`;
+  if (judgement.reasons.length > 0) message += ` reasons:${escapeWord(judgement.reasons.join(','), MAX_WORD)}`;
+  if (attribution.detail !== undefined) message += ` detail:${escapeWord(attribution.detail, MAX_WORD)}`;
+  return { level: judgement.level, message };
+}
+
+const UNKNOWN_PROCESS = '(pid:?)';
+
+function formatProcess(process: ProcessSummary | undefined, maxArgs: number): string {
+  if (process === undefined) return UNKNOWN_PROCESS;
+  const args = process.args === undefined ? '?' : escapeText(process.args.join(' '), maxArgs);
+  return `(pid:${process.pid}:${escapeText(process.name, MAX_WORD)} argv:${args}${process.argsTruncated ? '...' : ''})`;
+}
+
+function formatDetails({ request, unparsed }: ShownRequest): string {
+  if (request === undefined) return `- (${unparsed?.reason ?? 'unknown'}, ${unparsed?.bytes ?? 0} bytes)`;
+  return (
+    `${escapeWord(request.method, MAX_WORD)} ${escapeWord(request.target, MAX_TARGET)} HTTP/${escapeWord(request.version, 8)}` +
+    `, Host: ${escapeText(request.host ?? '-', MAX_HOST)}, User-Agent: ${escapeText(request.userAgent ?? '-', MAX_USER_AGENT)}`
+  );
+}
+
+function formatStarted(event: StartedEvent): Formatted {
+  const endpoints = event.endpoints.map(({ address, port }) =>
+    address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+  );
+  const words = {
+    version: event.version,
+    source: event.source,
+    providers: event.providers.join(','),
+    endpoints: endpoints.join(','),
+  };
+  const reason = event.sourceReason === undefined ? '' : ` reason: ${escapeText(event.sourceReason, 1024)}`;
+  return { level: 'INFO', message: `tracer-started${formatWords(words)}${reason}` };
+}
+
+function formatStats(event: StatsEvent): Formatted {
+  const { by_verdict: byVerdict, ...counters } = event.stats;
+  return { level: 'INFO', message: `${event.kind}${formatWords(counters)}${formatWords(byVerdict)}` };
+}
+
+function formatLoss(event: LossEvent): Formatted {
+  return { level: 'ERROR', message: `capture-loss${formatWords(event.lost)}` };
+}
+
+function formatWords(words: Readonly<Record<string, string | number>>): string {
+  let text = '';
+  for (const [name, value] of Object.entries(words)) text += ` ${escapeWord(name, MAX_WORD)}:${escapeWord(String(value), 1024)}`;
+  return text;
+}

@@ -1,0 +1,237 @@
+import type { CaptureRecord, CaptureStats, PacketRecord } from './capture/types.js';
+import type { Judge, PendingJudgement } from './imds/judge.js';
+import type { Endpoint, Verdict } from './imds/types.js';
+import type { RequestEvent, TracerStats } from './output/types.js';
+import type { Attributor } from './process/attribution.js';
+import type { Attribution } from './process/types.js';
+import { Connection } from './wire/connection.js';
+import { FlowTable } from './wire/flow-table.js';
+import { TcpPacket } from './wire/ip.js';
+import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './wire/types.js';
+
+/** A request's event is written at the latest this long after the request, in milliseconds. */
+const RESPONSE_DEADLINE_MS = 1_000;
+/** Requests that wait for their response, all connections together: beyond either bound the oldest is written without. */
+const MAX_PENDING_REQUESTS = 16_384;
+const MAX_PENDING_BYTES = 16 * 1024 * 1024;
+
+/** What the pipeline needs to know of processes; no process is known behind the packets of a file. */
+export type ProcessSource = Pick<Attributor, 'onConnect' | 'onProcess' | 'forFlow' | 'forget'>;
+
+/** A request that was read and waits for its response, the end of its connection or its deadline. */
+interface PendingRequest {
+  readonly flow: TracedFlow;
+  readonly id: number;
+  readonly head: RequestHead;
+  readonly judgement: PendingJudgement;
+}
+
+/**
+ * From records to events: the one path that all sources share. Nothing here reads a clock: time is that of the records
+ * (epoch milliseconds), moved on by `tick` while there are none.
+ */
+export class Pipeline {
+  readonly #endpoints: ReadonlyMap<string, Endpoint>;
+  readonly #judge: Judge;
+  readonly #processes: ProcessSource;
+  readonly #emit: (event: RequestEvent) => void;
+  readonly #flows = new FlowTable<TracedFlow>();
+  readonly #packet = new TcpPacket();
+  /** In the order of their requests, so that the first is the first to be due. */
+  readonly #pending = new Set<PendingRequest>();
+  #pendingBytes = 0;
+  readonly #byVerdict: Record<Verdict, number> = {
+    normal_mode: 0,
+    hardened: 0,
+    token_issue: 0,
+    token_refused: 0,
+    token_invalid: 0,
+    foreign_probe: 0,
+    unparsed: 0,
+  };
+  #connections = 0;
+  #requests = 0;
+  #attributed = 0;
+  #unattributed = 0;
+  #gaps = 0;
+  #refusedPackets = 0;
+
+  constructor(options: {
+    endpoints: readonly Endpoint[];
+    judge: Judge;
+    processes: ProcessSource;
+    emit: (event: RequestEvent) => void;
+  }) {
+    this.#endpoints = new Map(options.endpoints.map((endpoint) => [addressKey(endpoint.address, endpoint.port), endpoint]));
+    this.#judge = options.judge;
+    this.#processes = options.processes;
+    this.#emit = options.emit;
+  }
+
+  /** Whether a request waits for its response: then `tick` has something to do soon. */
+  get waiting(): boolean {
+    return this.#pending.size > 0;
+  }
+
+  /** Takes a record; its bytes are copied where they are kept. */
+  accept(record: CaptureRecord): void {
+    switch (record.type) {
+      case 'packet':
+        this.#onPacket(record);
+        break;
+      case 'connect':
+        this.#processes.onConnect(record);
+        break;
+      case 'process':
+        this.#processes.onProcess(record);
+        break;
+    }
+  }
+
+  /** Writes what has waited for long enough at `now`, and forgets idle connections. Cheap to call often. */
+  tick(now: number): void {
+    this.#flows.expire(now);
+    for (const pending of this.#pending) {
+      // Also where the clock was set back by more than that.
+      if (Math.abs(now - pending.head.time) < RESPONSE_DEADLINE_MS) break;
+      this.#finish(pending, undefined);
+    }
+  }
+
+  /** The capture is over: everything that waits is written. */
+  finish(now: number): void {
+    this.#flows.endAll(now);
+    for (const pending of this.#pending) this.#finish(pending, undefined);
+  }
+
+  /** The counters of the interface, with the source's own and the number of lines that could not be written. */
+  stats(capture: CaptureStats, logErrors: number): TracerStats {
+    return {
+      packets_seen: capture.packetsSeen,
+      packets_captured: capture.packetsCaptured,
+      ring_dropped: capture.ringDropped,
+      packets_passed_over: capture.packetsPassedOver,
+      truncated: capture.truncated,
+      packets_refused: this.#refusedPackets,
+      connects_dropped: capture.connectsDropped,
+      connections: this.#connections,
+      requests: this.#requests,
+      by_verdict: { ...this.#byVerdict },
+      unparsed: this.#byVerdict.unparsed,
+      gaps: this.#gaps,
+      flows_evicted: this.#flows.evicted,
+      attributed: this.#attributed,
+      unattributed: this.#unattributed,
+      log_errors: logErrors,
+    };
+  }
+
+  #onPacket(record: PacketRecord): void {
+    const endpoint = this.#endpoints.get(addressKey(record.remoteAddress, record.remotePort));
+    if (endpoint === undefined) return;
+    if (this.#packet.parse(record.data, record.wireLength) !== undefined) {
+      this.#refusedPackets++;
+      return;
+    }
+    const key =
+      record.cookie !== 0n
+        ? record.cookie
+        : `${record.localAddress} ${record.localPort} ${record.remoteAddress} ${record.remotePort}`;
+    this.#flows.push(key, record.direction, this.#packet, record.time, () => this.#begin(record, endpoint));
+  }
+
+  #begin(record: PacketRecord, endpoint: Endpoint): TracedFlow {
+    this.#connections++;
+    const { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort } = record;
+    const identity = { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort };
+    const flow: TracedFlow = {
+      connection: new Connection(this.#sinkOf(() => flow), this.#flows.counters),
+      family: this.#packet.version,
+      endpoint,
+      identity,
+      attribution: this.#processes.forFlow(identity),
+      pending: new Map(),
+    };
+    return flow;
+  }
+
+  #sinkOf(flow: () => TracedFlow): ConnectionSink {
+    return {
+      request: (id, head) => this.#onRequest(flow(), id, head),
+      unparsed: (_id, what) => this.#onUnparsed(flow(), what),
+      response: (id, head) => {
+        const pending = flow().pending.get(id);
+        if (pending !== undefined) this.#finish(pending, head);
+      },
+      ended: () => {
+        const { pending, identity } = flow();
+        for (const request of pending.values()) this.#finish(request, undefined);
+        this.#processes.forget(identity);
+      },
+    };
+  }
+
+  #onRequest(flow: TracedFlow, id: number, head: RequestHead): void {
+    this.#requests++;
+    const judgement = this.#judge.begin(head, flow.endpoint, flow.attribution.process?.entityId);
+    const pending: PendingRequest = { flow, id, head, judgement };
+    flow.pending.set(id, pending);
+    this.#pending.add(pending);
+    this.#pendingBytes += head.headBytes;
+    while (this.#pending.size > MAX_PENDING_REQUESTS || this.#pendingBytes > MAX_PENDING_BYTES) {
+      for (const oldest of this.#pending) {
+        this.#finish(oldest, undefined);
+        break;
+      }
+    }
+  }
+
+  #finish(pending: PendingRequest, response: ResponseHead | undefined): void {
+    const { flow, id, head } = pending;
+    flow.pending.delete(id);
+    this.#pending.delete(pending);
+    this.#pendingBytes -= head.headBytes;
+    const judgement = this.#judge.finish(pending.judgement, response, flow.attribution.process?.entityId);
+    this.#write({ ...eventOf(flow, head.time), request: head, ...(response && { response }), judgement });
+  }
+
+  #onUnparsed(flow: TracedFlow, what: UnparsedBytes): void {
+    if (what.reason === 'gap') this.#gaps++;
+    this.#write({ ...eventOf(flow, what.time), unparsed: what, judgement: this.#judge.unparsed(flow.endpoint, what) });
+  }
+
+  #write(event: RequestEvent): void {
+    this.#byVerdict[event.judgement.verdict]++;
+    if (event.attribution.how === 'none') this.#unattributed++;
+    else this.#attributed++;
+    this.#emit(event);
+  }
+}
+
+/** A connection that is followed, with who is behind it. */
+interface TracedFlow {
+  readonly connection: Connection;
+  readonly family: 4 | 6;
+  readonly endpoint: Endpoint;
+  readonly identity: Pick<
+    PacketRecord,
+    'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'
+  >;
+  readonly attribution: Attribution;
+  readonly pending: Map<number, PendingRequest>;
+}
+
+function eventOf(flow: TracedFlow, time: number): Omit<RequestEvent, 'judgement'> {
+  const { identity, endpoint, family, attribution } = flow;
+  return {
+    kind: 'request',
+    time,
+    client: { address: identity.localAddress, port: identity.localPort },
+    endpoint: { address: endpoint.address, port: endpoint.port },
+    family,
+    cookie: identity.cookie,
+    attribution,
+  };
+}
+
+const addressKey = (address: string, port: number): string => `${address} ${port}`;

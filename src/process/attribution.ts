@@ -1,0 +1,335 @@
+import { hash } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
+import { BootClock } from './boot-clock.js';
+import { WorkBudget } from './budget.js';
+import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
+import { LruMap } from './lru.js';
+import { type Charged, MemoryAccount } from './memory-account.js';
+import { MAX_ARGV_BYTES, ProcReader, type RawArguments, type RawText } from './proc.js';
+import {
+  decodeRaw,
+  describeProgram,
+  FRESH_MS,
+  type KnownProcess,
+  keyOf,
+  type ProcessKey,
+  ProcessTable,
+  sameStart,
+  summaryBytes,
+} from './process-table.js';
+import { type SocketAddresses, type SocketOwner, SocketOwners } from './sockets.js';
+import type { Attribution, ProcessInfo } from './types.js';
+import { UserNames } from './users.js';
+
+/** A connection as the packets of it know it; a `PacketRecord` is one. */
+export interface FlowIdentity extends SocketAddresses {
+  /** Socket cookie; 0n where the source has none: then the addresses are the identity. */
+  cookie: bigint;
+  /** Cgroup v2 of the socket; 0n if unknown. */
+  cgroupId: bigint;
+}
+
+export interface AttributorOptions {
+  /** Where the proc file system of the host is mounted. */
+  procRoot?: string;
+  passwdFile?: string;
+}
+
+/** Bounds, for whatever local users do. */
+export const LIMITS = {
+  connections: 16_384,
+  /** Processes whose description is kept for their next connection. */
+  clients: 1024,
+  cgroupPaths: 1024,
+  /** Everything remembered, in bytes. */
+  memory: 16 * 1024 * 1024,
+  /** Longest path that is taken from a record, in bytes (PATH_MAX). */
+  path: 4096,
+  ancestors: 8,
+} as const;
+
+/**
+ * Shares of wall time for reading about processes, and for searching sockets: apart, so that who makes one necessary
+ * can't make the other fail.
+ */
+const READ_SHARE = { share: 0.2, burstMs: 500 };
+const SEARCH_SHARE = { share: 0.2, burstMs: 500 };
+
+/** What the kernel said of the connecting process, in a form that can be kept and compared. */
+interface Client extends ProcessKey, RawArguments, CgroupPaths {
+  uid: number;
+  netns: number;
+  executable: RawText;
+}
+
+/** An attribution with all that it was made from, shared by the connections of one process. */
+interface Described extends Charged {
+  attribution: Attribution;
+  client: Client;
+  ancestors: readonly KnownProcess[];
+  /** /proc had to add to what the kernel said, and this was at (ms of the monotonic clock). */
+  completedAt?: number;
+}
+
+/**
+ * Says which process is behind a connection. What the kernel recorded at connect(2) is the truth; /proc only adds what is
+ * missing in it, and only where it is certain to speak of the same process. Holds no view of a record after a call
+ * returns, never throws, and keeps a bounded memory.
+ */
+export class Attributor {
+  readonly #proc: ProcReader;
+  readonly #clock: BootClock;
+  readonly #users: UserNames;
+  readonly #memory = new MemoryAccount();
+  readonly #reads = new WorkBudget(READ_SHARE.share, READ_SHARE.burstMs);
+  readonly #searches = new WorkBudget(SEARCH_SHARE.share, SEARCH_SHARE.burstMs);
+  readonly #processes: ProcessTable;
+  readonly #sockets: SocketOwners;
+  readonly #connections = new LruMap<bigint | string, Described>(LIMITS.connections, (it) => this.#release(it));
+  readonly #clients = new LruMap<number, Described>(LIMITS.clients, (it) => this.#release(it));
+  readonly #cgroups = new LruMap<string, CgroupInfo>(LIMITS.cgroupPaths, () => {});
+  readonly #hostId: string;
+
+  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd' }: AttributorOptions = {}) {
+    this.#proc = new ProcReader(procRoot);
+    this.#clock = new BootClock(procRoot);
+    this.#users = new UserNames(passwdFile);
+    this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads, this.#memory);
+    this.#sockets = new SocketOwners(this.#proc);
+    // A boot id is random and says which host it is as well; pids and start times are anew with each boot.
+    this.#hostId = this.#proc.read('sys/kernel/random/boot_id', 64)?.trim() || hostname();
+  }
+
+  /** Estimate of the bytes remembered. */
+  get memoryBytes(): number {
+    return this.#memory.bytes;
+  }
+
+  /** Remembers who connected. Reads what is missing from /proc at once: a short-lived process is gone a moment later. */
+  onConnect(record: ConnectRecord): void {
+    const described = this.#describeConnect(record);
+    this.#put(this.#connections, record.cookie, described);
+  }
+
+  /** Remembers the arguments of a program that may turn out to be an ancestor. */
+  onProcess(record: ProcessRecord): void {
+    this.#processes.onExec(record.process, record.argv, record.argvTruncated);
+    this.#keepBounds();
+  }
+
+  /** Who is behind a connection: as recorded at its connect, else the holder of its socket now. */
+  forFlow(flow: FlowIdentity): Attribution {
+    const key = keyOfFlow(flow);
+    const known = this.#connections.get(key);
+    if (known !== undefined) return known.attribution;
+    const owner = this.#searches.run(() => this.#sockets.find(flow, flow.cgroupId, flow.cookie !== 0n));
+    if (owner === undefined) return NO_TIME;
+    const described = this.#describeOwner(owner);
+    // What was not found for want of time is looked for again, when there is time.
+    if (described.attribution.detail !== 'lookup_limit') this.#put(this.#connections, key, described);
+    return described.attribution;
+  }
+
+  /** The connection is over; its addresses may be another's next. */
+  forget(flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): void {
+    this.#connections.delete(keyOfFlow(flow));
+  }
+
+  #describeConnect(record: ConnectRecord): Described {
+    const started = this.#startOf(record);
+    const client: Client = {
+      ...keyOf(record.process),
+      startTicks: started.startTicks,
+      uid: record.uid,
+      netns: record.netns,
+      argv: record.argv.toString('latin1', 0, MAX_ARGV_BYTES),
+      truncated: record.argvTruncated || record.argv.length > MAX_ARGV_BYTES,
+      executable: record.executable.toString('latin1', 0, LIMITS.path),
+      v2: record.cgroupPath.toString('latin1', 0, LIMITS.path),
+      v1: record.cgroupV1Path.toString('latin1', 0, LIMITS.path),
+    };
+    const ancestors: KnownProcess[] = [];
+    for (const ancestor of record.ancestors) {
+      if (ancestor.pid > 0 && ancestors.length < LIMITS.ancestors)
+        ancestors.push(this.#processes.ancestor(keyOf(ancestor)));
+    }
+    if (record.process.startBootNs === 0n && started.parentPid > 0) {
+      ancestors.push(...this.#processes.ancestorsFromProc(started.parentPid, client.startTicks, LIMITS.ancestors));
+    }
+    const before = this.#clients.get(client.pid);
+    if (before !== undefined && isSame(before, client, ancestors)) return before;
+
+    const complete =
+      client.argv !== '' && !client.truncated && client.executable !== '' && `${client.v2}${client.v1}` !== '';
+    const completed = complete ? client : this.#reads.run(() => this.#complete(client, record));
+    const full = completed ?? client;
+    let detail: string | undefined;
+    if (full.truncated) detail = 'arguments_truncated';
+    else if (full.argv === '' && full.executable === '') detail = completed === undefined ? 'lookup_limit' : 'exited';
+    const described = this.#describe({ how: 'connect', detail }, full, client, ancestors);
+    if (!complete) described.completedAt = performance.now();
+    this.#put(this.#clients, client.pid, described);
+    return described;
+  }
+
+  /**
+   * Start time and parent of the connecting process. Where the kernel could not tell (no BTF), /proc does, unless
+   * its process is younger than the connect: then the pid is another's already. -1 is unknown.
+   */
+  #startOf(record: ConnectRecord): { startTicks: number; parentPid: number } {
+    const { pid, startBootNs } = record.process;
+    if (startBootNs !== 0n) return { startTicks: keyOf(record.process).startTicks, parentPid: 0 };
+    const stat = this.#reads.run(() => this.#proc.stat(pid));
+    if (stat === undefined || this.#clock.epochMs(stat.startTicks) > record.time + START_TOLERANCE_MS)
+      return UNKNOWN_START;
+    return stat;
+  }
+
+  /** Adds what /proc knows and the kernel didn't say, if it is the same process that runs the same program. */
+  #complete(client: Client, record: ConnectRecord): Client {
+    if (client.startTicks < 0) return client;
+    const cgroups = parseCgroupFile(this.#proc.cgroupFile(client.pid) ?? '');
+    const netns = client.netns || (this.#proc.netns(client.pid) ?? 0);
+    const read = this.#proc.snapshot(client.pid);
+    if (read === undefined || !sameStart(read.stat.startTicks, client.startTicks)) return client;
+    const placed = `${client.v2}${client.v1}` === '' ? { ...client, ...cgroups, netns } : { ...client, netns };
+    // Another name means another program since the connect. Without BTF the name is a thread's own, and says nothing.
+    if (record.process.startBootNs !== 0n && read.stat.comm !== client.comm) return placed;
+    const executable = client.executable || read.executable;
+    const longer = client.argv === '' || (client.truncated && read.argv.startsWith(client.argv));
+    return longer ? { ...placed, executable, argv: read.argv, truncated: read.truncated } : { ...placed, executable };
+  }
+
+  #describeOwner(owner: SocketOwner): Described {
+    if (owner.holder === undefined) return this.#describeNone(owner.reason);
+    const { pid, startTicks } = owner.holder;
+    const proc = this.#proc;
+    const cgroups = parseCgroupFile(proc.cgroupFile(pid) ?? '');
+    const uid = proc.uid(pid);
+    const netns = proc.netns(pid) ?? 0;
+    const read = proc.snapshot(pid);
+    // Without a uid it is gone as well: /proc/PID/status is for everyone.
+    if (read === undefined || uid === undefined || !sameStart(read.stat.startTicks, startTicks)) {
+      return this.#describeNone('exited');
+    }
+    const { argv, truncated, executable } = read;
+    const client: Client = {
+      pid,
+      startTicks,
+      comm: read.stat.comm,
+      uid,
+      netns,
+      argv,
+      truncated,
+      executable,
+      ...cgroups,
+    };
+    const ancestors = this.#processes.ancestorsFromProc(read.stat.parentPid, startTicks, LIMITS.ancestors);
+    const detail = owner.limits ?? (truncated ? 'arguments_truncated' : undefined);
+    return this.#describe({ how: 'procfs', detail }, client, client, ancestors);
+  }
+
+  #describeNone(detail: string): Described {
+    return { attribution: { how: 'none', detail }, client: NOBODY, ancestors: [], bytes: 300, refs: 0 };
+  }
+
+  #describe(
+    { how, detail }: { how: 'connect' | 'procfs'; detail: string | undefined },
+    full: Client,
+    client: Client,
+    ancestors: readonly KnownProcess[],
+  ): Described {
+    const { pid, startTicks, comm, uid, netns } = full;
+    const name = this.#users.nameOf(uid);
+    const process: ProcessInfo = {
+      pid,
+      name: decodeRaw(comm),
+      entityId: this.#entityId(pid, startTicks),
+      user: name === undefined ? { id: uid } : { id: uid, name },
+      ancestors: ancestors.map((ancestor) => ancestor.summary),
+      ...this.#cgroupInfo(full),
+    };
+    if (startTicks >= 0) process.startTime = this.#clock.epochMs(startTicks);
+    if (netns !== 0) process.netns = netns;
+    describeProgram(process, full, full.executable);
+    const paths = client.executable.length + client.v2.length + client.v1.length;
+    return {
+      attribution: detail === undefined ? { how, process } : { how, detail, process },
+      client,
+      ancestors,
+      bytes: 1500 + client.argv.length + 3 * paths + summaryBytes(process),
+      refs: 0,
+    };
+  }
+
+  /** The same for a process whichever way and by whichever run of the tracer it was found. */
+  #entityId(pid: number, startTicks: number): string {
+    return hash('sha256', `${this.#hostId} ${pid} ${startTicks}`, 'hex').slice(0, 32);
+  }
+
+  #cgroupInfo(paths: CgroupPaths): CgroupInfo {
+    const key = `${paths.v2}\0${paths.v1}`;
+    const known = this.#cgroups.get(key);
+    if (known !== undefined) return known;
+    const { unit, container, podUid } = describeCgroups(paths);
+    const info: CgroupInfo = {};
+    if (unit !== undefined) info.unit = decodeRaw(unit);
+    if (container !== undefined) info.container = { ...container, id: decodeRaw(container.id) };
+    if (podUid !== undefined) info.podUid = podUid;
+    this.#cgroups.set(key, info);
+    return info;
+  }
+
+  #put<K>(cache: LruMap<K, Described>, key: K, described: Described): void {
+    this.#memory.retain(described);
+    for (const ancestor of described.ancestors) this.#memory.retain(ancestor);
+    cache.set(key, described);
+    this.#keepBounds();
+  }
+
+  #release(described: Described): void {
+    this.#memory.release(described);
+    for (const ancestor of described.ancestors) this.#memory.release(ancestor);
+  }
+
+  #keepBounds(): void {
+    while (this.#memory.bytes > LIMITS.memory) {
+      // What can be found out again goes first, connections last.
+      if (!this.#clients.dropOldest() && !this.#processes.dropOldest() && !this.#connections.dropOldest()) return;
+    }
+  }
+}
+
+const NO_TIME: Attribution = { how: 'none', detail: 'lookup_limit' };
+const UNKNOWN_START = { startTicks: -1, parentPid: 0 };
+/** The wall clock of a start is known to a clock tick (10 ms) on either side. */
+const START_TOLERANCE_MS = 20;
+
+const NOBODY: Client = {
+  pid: 0,
+  startTicks: -1,
+  comm: '',
+  uid: 0,
+  netns: 0,
+  argv: '',
+  truncated: false,
+  executable: '',
+  v2: '',
+  v1: '',
+};
+
+const CLIENT_FIELDS = Object.keys(NOBODY) as (keyof Client)[];
+
+const keyOfFlow = (flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): bigint | string =>
+  flow.cookie !== 0n ? flow.cookie : `${flow.localAddress} ${flow.localPort} ${flow.remoteAddress} ${flow.remotePort}`;
+
+/** Whether a description still holds: the kernel says the same, and what /proc added was added just now. */
+function isSame(before: Described, client: Client, ancestors: readonly KnownProcess[]): boolean {
+  if (before.completedAt !== undefined && performance.now() - before.completedAt >= FRESH_MS) return false;
+  if (before.ancestors.length !== ancestors.length) return false;
+  return (
+    ancestors.every((ancestor, i) => ancestor === before.ancestors[i]) &&
+    CLIENT_FIELDS.every((field) => client[field] === before.client[field])
+  );
+}

@@ -1,0 +1,366 @@
+import { readFileSync, statSync } from 'node:fs';
+import { isIPv4, isIPv6 } from 'node:net';
+import { endianness } from 'node:os';
+import { parseCgroupFile } from './cgroup.js';
+import type { ProcReader } from './proc.js';
+
+/** The two ends of a connection as its socket has them, in canonical text. */
+export interface SocketAddresses {
+  localAddress: string;
+  localPort: number;
+  remoteAddress: string;
+  remotePort: number;
+}
+
+/** Why a connection has no owner that could be named. */
+export type NotFound =
+  /** The socket was here and is gone, or nobody holds it any more. */
+  | 'exited'
+  /** The local address is none of this host's, which passes on packets for others (a router, a host of virtual machines). */
+  | 'forwarded'
+  /** The local address is none of this host's. */
+  | 'other_host'
+  /** Several network namespaces have such a socket, and nothing tells which it is. */
+  | 'ambiguous'
+  /** Looking for longer would have held up the packets. */
+  | 'lookup_limit'
+  /** Some processes may not be looked into: CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH are missing. */
+  | 'not_permitted';
+
+/** A process that has the socket open. */
+export interface Holder {
+  pid: number;
+  startTicks: number;
+}
+
+/** `limits`: others hold the socket too, or there was no time to see whether others do. */
+export type SocketOwner = { holder: Holder; limits?: 'shared' | 'lookup_limit' } | { holder?: never; reason: NotFound };
+
+/** A whole search may take as long as this; one search is then behind by a small part of what the ring buffer holds. */
+const SEARCH_MS = 100;
+/** After a holder of the socket was found, how long to look whether there are others. */
+const SHARED_SEARCH_MS = 10;
+/** How long a list of processes by namespace serves before /proc is gone through again (30 ms at 10,000 processes). */
+const NAMESPACES_FRESH_MS = 1000;
+/** Of a process with more open files than this only so many are looked at. */
+const MAX_OPEN_FILES = 4096;
+/** A namespace is asked through this many of its processes, as any may exit meanwhile. */
+const MAX_REPRESENTATIVES = 4;
+
+/** The processes of this host by network namespace, newest first. */
+interface Namespaces {
+  readonly pids: ReadonlyMap<number, readonly number[]>;
+  /** Time of the monotonic clock, in ms. */
+  readonly at: number;
+  /** All processes were gone through within SEARCH_MS. */
+  readonly complete: boolean;
+  readonly denied: boolean;
+}
+
+/**
+ * Finds the process that holds a connection's socket: from the addresses to the socket's inode by
+ * /proc/PID/net/tcp{,6} of each network namespace, from the inode to the process by /proc/PID/fd. It costs from a
+ * millisecond to SEARCH_MS, so the caller remembers the result and limits how often it is asked.
+ */
+export class SocketOwners {
+  #namespaces: Namespaces = { pids: new Map(), at: Number.NEGATIVE_INFINITY, complete: true, denied: false };
+  #cgroupMount: string | undefined | null = null;
+
+  constructor(private readonly proc: ProcReader) {}
+
+  /**
+   * `cgroupId`: the socket's cgroup v2, 0n if unknown. `sawSocket`: the packet came from a hook on a socket of this
+   * host, so that there was one whatever /proc says now.
+   */
+  find(addresses: SocketAddresses, cgroupId: bigint, sawSocket: boolean): SocketOwner {
+    const started = performance.now();
+    const wasFresh = started - this.#namespaces.at < NAMESPACES_FRESH_MS;
+    if (!wasFresh) this.#namespaces = this.#list(started);
+    const search = new Search(this.proc, addresses, started + SEARCH_MS);
+    let sockets = search.sockets(this.#namespaces.pids);
+    if (sockets.length === 0 && wasFresh && !search.late) {
+      // It may be in a namespace that is newer than the list.
+      this.#namespaces = this.#list(started);
+      sockets = search.sockets(this.#namespaces.pids);
+    }
+    search.late ||= !this.#namespaces.complete;
+    if (sockets.length === 0) return { reason: this.#whyNoSocket(search, sawSocket) };
+
+    const owners = sockets
+      .map((socket) => search.holders(socket, this.#namespaces.pids))
+      .filter(({ length }) => length > 0);
+    if (owners.length === 0) return { reason: this.#whyNone(search) ?? 'exited' };
+    const named = sockets.length === 1 ? owners : owners.filter((holders) => this.#anyInCgroup(holders, cgroupId));
+    if (named.length !== 1) return { reason: 'ambiguous' };
+    // Who inherited the socket is younger than who opened it: of several the oldest, and of these the lowest pid.
+    const holders = named[0]!.sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid);
+    const holder = holders[0]!;
+    if (holders.length > 1) return { holder, limits: 'shared' };
+    return search.late ? { holder, limits: 'lookup_limit' } : { holder };
+  }
+
+  #list(now: number): Namespaces {
+    const deniedBefore = this.proc.denied;
+    const pids = new Map<number, number[]>();
+    let complete = true;
+    for (const pid of this.proc.pids()) {
+      if (performance.now() - now > SEARCH_MS) {
+        complete = false;
+        break;
+      }
+      const netns = this.proc.netns(pid);
+      // A zombie is in no namespace any more, and holds no files.
+      if (netns === undefined) continue;
+      const others = pids.get(netns);
+      if (others === undefined) pids.set(netns, [pid]);
+      else others.push(pid);
+    }
+    return { pids, at: now, complete, denied: this.proc.denied > deniedBefore };
+  }
+
+  #whyNoSocket(search: Search, sawSocket: boolean): NotFound {
+    const hindrance = this.#whyNone(search);
+    if (hindrance !== undefined) return hindrance;
+    if (sawSocket || search.addressIsLocal) return 'exited';
+    const setting = isIPv4(search.localAddress) ? 'ipv4/ip_forward' : 'ipv6/conf/all/forwarding';
+    return this.proc.read(`sys/net/${setting}`, 16)?.trim() === '1' ? 'forwarded' : 'other_host';
+  }
+
+  /** What kept the search from being certain that there is nothing. */
+  #whyNone(search: Search): NotFound | undefined {
+    if (search.late) return 'lookup_limit';
+    return search.denied || this.#namespaces.denied ? 'not_permitted' : undefined;
+  }
+
+  #anyInCgroup(holders: readonly Holder[], cgroupId: bigint): boolean {
+    return cgroupId !== 0n && holders.some(({ pid }) => this.#cgroupId(pid) === cgroupId);
+  }
+
+  /** A cgroup's id is its directory's inode number (kernfs_node.id), as `bpf_skb_cgroup_id` gives it. */
+  #cgroupId(pid: number): bigint | undefined {
+    if (this.#cgroupMount === null) this.#cgroupMount = findCgroup2Mount(this.proc.root);
+    const { v2 } = parseCgroupFile(this.proc.cgroupFile(pid) ?? '');
+    if (this.#cgroupMount === undefined || v2 === '') return undefined;
+    return this.proc.attempt(() => statSync(`${this.#cgroupMount}${v2}`, { bigint: true }).ino);
+  }
+}
+
+/** One search: what it looks for, and what it met on the way. */
+class Search {
+  readonly localAddress: string;
+  /** The local address belongs to some network namespace of this host. */
+  addressIsLocal = false;
+  /** The time was up before everything was looked at. */
+  late = false;
+  readonly #tables: { file: string; needle: Buffer }[];
+  readonly #deniedBefore: number;
+
+  constructor(
+    private readonly proc: ProcReader,
+    addresses: SocketAddresses,
+    private readonly deadline: number,
+  ) {
+    this.#deniedBefore = proc.denied;
+    this.localAddress = unmapped(addresses.localAddress);
+    this.#tables = socketTables(addresses);
+  }
+
+  get denied(): boolean {
+    return this.proc.denied > this.#deniedBefore;
+  }
+
+  /** The sockets with these addresses, by namespace. */
+  sockets(namespaces: Namespaces['pids']): { netns: number; inode: number }[] {
+    // Writing out a namespace's table means a walk over the whole host's hash table (milliseconds on large machines):
+    // the namespaces that have the address come first, and the rest only if it is in none (transparent proxies).
+    const having: number[] = [];
+    const others: number[] = [];
+    for (const [netns, pids] of namespaces) (this.#hasAddress(pids) ? having : others).push(netns);
+    this.addressIsLocal = having.length > 0;
+    const found = this.#socketsIn(having, namespaces);
+    return found.length > 0 ? found : this.#socketsIn(others, namespaces);
+  }
+
+  /** The processes that hold a socket; looked for among those of its namespace first, as most sockets stay there. */
+  holders(socket: { netns: number; inode: number }, namespaces: Namespaces['pids']): Holder[] {
+    const holders: Holder[] = [];
+    const link = `socket:[${socket.inode}]`;
+    let deadline = this.deadline;
+    const search = (pids: readonly number[]): void => {
+      for (const pid of pids) {
+        if (performance.now() > deadline) {
+          this.late = true;
+          return;
+        }
+        const holder = this.#holds(pid, link);
+        if (holder === undefined) continue;
+        if (holders.length === 0) deadline = Math.min(deadline, performance.now() + SHARED_SEARCH_MS);
+        holders.push(holder);
+      }
+    };
+    search(namespaces.get(socket.netns) ?? []);
+    // A socket is passed on or taken along to another namespace only rarely (slirp4netns and its like).
+    if (holders.length === 0) for (const [netns, pids] of namespaces) if (netns !== socket.netns) search(pids);
+    return holders;
+  }
+
+  #socketsIn(list: readonly number[], namespaces: Namespaces['pids']): { netns: number; inode: number }[] {
+    const found: { netns: number; inode: number }[] = [];
+    for (const netns of list) {
+      for (const { file, needle } of this.#tables) {
+        const inode = this.#inode(namespaces.get(netns)!, file, needle);
+        if (inode !== undefined) found.push({ netns, inode });
+      }
+    }
+    return found;
+  }
+
+  /** The inode of the socket in a namespace's table; undefined if there is none or only one that is closed (inode 0). */
+  #inode(pids: readonly number[], file: string, needle: Buffer): number | undefined {
+    let inode: number | undefined;
+    for (const pid of pids.slice(0, MAX_REPRESENTATIVES)) {
+      const whole = this.proc.lines(`${pid}/net/${file}`, (piece) => {
+        inode = findInode(piece, needle);
+        if (performance.now() > this.deadline) this.late = true;
+        return inode !== undefined || this.late;
+      });
+      if (whole) break;
+    }
+    return inode;
+  }
+
+  /** Whether a namespace has the local address, by its table of local routes. */
+  #hasAddress(pids: readonly number[]): boolean {
+    const [file, isLocal] = isIPv4(this.localAddress)
+      ? (['fib_trie', isLocalRoute] as const)
+      : (['if_inet6', isInterfaceAddress] as const);
+    let found = false;
+    for (const pid of pids.slice(0, MAX_REPRESENTATIVES)) {
+      const whole = this.proc.lines(`${pid}/net/${file}`, (piece) => {
+        found ||= isLocal(piece, this.localAddress);
+        return found || performance.now() > this.deadline;
+      });
+      if (whole) break;
+    }
+    return found;
+  }
+
+  #holds(pid: number, link: string): Holder | undefined {
+    const { names, more } = this.proc.openFiles(pid, MAX_OPEN_FILES);
+    if (more) this.late = true;
+    for (const name of names) {
+      if (this.proc.link(`${pid}/fd/${name}`) !== link) continue;
+      const stat = this.proc.stat(pid);
+      // Once more, now that the start time is known: it was the same process then.
+      if (stat === undefined || this.proc.link(`${pid}/fd/${name}`) !== link) return undefined;
+      return { pid, startTicks: stat.startTicks };
+    }
+    return undefined;
+  }
+}
+
+/**
+ * Where a connection stands in /proc/PID/net and how: `ADDRESS:PORT ADDRESS:PORT`, hexadecimal, an address as 32-bit
+ * words in the host's byte order (tcp4_seq_show and tcp6_seq_show of the kernel). An IPv4 connection may belong to an
+ * IPv6 socket, by its mapped address.
+ */
+export function socketTables(addresses: SocketAddresses): { file: string; needle: Buffer }[] {
+  const local = addressBytes(addresses.localAddress);
+  const remote = addressBytes(addresses.remoteAddress);
+  if (local === undefined || remote === undefined) return [];
+  const needle = (from: number): Buffer =>
+    Buffer.from(
+      ` ${hexWords(local.subarray(from))}:${hexPort(addresses.localPort)} ` +
+        `${hexWords(remote.subarray(from))}:${hexPort(addresses.remotePort)} `,
+      'latin1',
+    );
+  const v6 = { file: 'tcp6', needle: needle(0) };
+  const mapped = isMapped(local) && isMapped(remote);
+  return mapped ? [{ file: 'tcp', needle: needle(12) }, v6] : [v6];
+}
+
+/** The inode in the line of a socket table that holds `needle`; lines of sockets in TIME_WAIT have none (0). */
+export function findInode(table: Buffer, needle: Buffer): number | undefined {
+  for (let at = table.indexOf(needle); at >= 0; at = table.indexOf(needle, at + needle.length)) {
+    const end = table.indexOf(0x0a, at);
+    const rest = table.toString('latin1', at + needle.length, end < 0 ? table.length : end);
+    // st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode
+    const inode = Number(rest.trim().split(/ +/, 7)[6]);
+    if (Number.isSafeInteger(inode) && inode > 0) return inode;
+  }
+  return undefined;
+}
+
+/** /proc/net/fib_trie names a local address in two lines: `|-- ADDRESS` and, indented, `/32 host LOCAL`. */
+function isLocalRoute(piece: Buffer, address: string): boolean {
+  if (address.startsWith('127.')) return true;
+  const name = `-- ${address}\n`;
+  for (let at = piece.indexOf(name); at >= 0; at = piece.indexOf(name, at + name.length)) {
+    const entry = piece.toString('latin1', at + name.length, at + name.length + 256);
+    if (/^(?: +\/\d+ [^\n]*\n)*? +\/32 host LOCAL/.test(entry)) return true;
+  }
+  return false;
+}
+
+/** /proc/net/if_inet6 begins each line with an address as 32 hexadecimal digits. */
+const isInterfaceAddress = (piece: Buffer, address: string): boolean => {
+  const bytes = addressBytes(address);
+  return bytes !== undefined && piece.includes(`${bytes.toString('hex')} `);
+};
+
+const isMapped = (bytes: Buffer): boolean =>
+  bytes.readUIntBE(10, 2) === 0xffff && bytes.subarray(0, 10).every((b) => b === 0);
+
+/** The 16 bytes of an IPv6 address, of an IPv4 one those of its mapped form; undefined for what is no address. */
+function addressBytes(text: string): Buffer | undefined {
+  const bytes = Buffer.alloc(16);
+  if (isIPv4(text)) {
+    bytes.writeUInt16BE(0xffff, 10);
+    bytes.set(text.split('.').map(Number), 12);
+    return bytes;
+  }
+  const [address] = text.split('%') as [string];
+  if (!isIPv6(address)) return undefined;
+  // A dotted end stands for two groups (RFC 4291, 2.2).
+  const groups = address.replace(/\d+\.\d+\.\d+\.\d+$/, (v4) => {
+    const [a, b, c, d] = v4.split('.').map(Number) as [number, number, number, number];
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  });
+  const [head, tail] = groups.split('::').map((part) => (part === '' ? [] : part.split(':'))) as [string[], string[]?];
+  head.forEach((group, i) => {
+    bytes.writeUInt16BE(Number.parseInt(group, 16), i * 2);
+  });
+  tail?.forEach((group, i) => {
+    bytes.writeUInt16BE(Number.parseInt(group, 16), 16 - (tail.length - i) * 2);
+  });
+  return bytes;
+}
+
+function unmapped(text: string): string {
+  const bytes = addressBytes(text);
+  return bytes !== undefined && isMapped(bytes) ? bytes.subarray(12).join('.') : text;
+}
+
+const LITTLE_ENDIAN = endianness() === 'LE';
+
+function hexWords(bytes: Buffer): string {
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 4) {
+    const word = LITTLE_ENDIAN ? bytes.readUInt32LE(i) : bytes.readUInt32BE(i);
+    text += word.toString(16).toUpperCase().padStart(8, '0');
+  }
+  return text;
+}
+
+const hexPort = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0');
+
+/** Where the root of the cgroup v2 tree is mounted (mountinfo: proc(5)); undefined if it is not. */
+function findCgroup2Mount(procRoot: string): string | undefined {
+  try {
+    // ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS … - FSTYPE SOURCE OPTIONS
+    const match = /^\d+ \d+ \S+ \/ (\S+) .* - cgroup2 /m.exec(readFileSync(`${procRoot}/self/mountinfo`, 'latin1'));
+    return match?.[1]?.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,95 @@
+import type { CaptureSource } from './capture/types.js';
+import type { LossEvent, TracerEvent, TracerStats } from './output/types.js';
+import type { Pipeline } from './pipeline.js';
+
+/** How long one wait for records may take while nothing is pending, in milliseconds. */
+const IDLE_WAIT_MS = 500;
+/** … and while a request waits for its response's deadline or a look at the counters is due. */
+const BUSY_WAIT_MS = 100;
+const LOSS_CHECK_MS = 1_000;
+const STATS_INTERVAL_MS = 60_000;
+
+/** What can be lost, by the counter that tells. */
+const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
+  ['ring', 'ring_dropped'],
+  ['connect', 'connects_dropped'],
+  ['truncated', 'truncated'],
+  ['refused', 'packets_refused'],
+  ['flow_table', 'flows_evicted'],
+  ['log', 'log_errors'],
+];
+
+export interface LiveTracer {
+  /** Resolves when it was stopped and everything that was captured is written. */
+  done: Promise<TracerStats>;
+  stop(): void;
+  stats(): TracerStats;
+}
+
+/**
+ * Moves records from a source through the pipeline until it is stopped (or a file ends), and writes the tracer's own
+ * events: the counters each minute, each loss within a second, the final counters at the end.
+ */
+export function runTracer(options: {
+  source: CaptureSource;
+  pipeline: Pipeline;
+  write: (event: TracerEvent) => void;
+  /** Lines that could not be written so far. */
+  logErrors: () => number;
+  onTick?: (stats: TracerStats) => void;
+}): LiveTracer {
+  const { source, pipeline, write } = options;
+  let stopping = false;
+  let reported: TracerStats | undefined;
+
+  const stats = (): TracerStats => pipeline.stats(source.stats(), options.logErrors());
+
+  const reportLoss = (now: number): void => {
+    const current = stats();
+    const lost: LossEvent['lost'] = {};
+    for (const [where, counter] of LOSSES) {
+      const more = (current[counter] as number) - ((reported?.[counter] as number | undefined) ?? 0);
+      if (more > 0) lost[where] = more;
+    }
+    reported = current;
+    if (Object.keys(lost).length > 0) write({ kind: 'capture-loss', time: now, lost });
+  };
+
+  const loop = async (): Promise<TracerStats> => {
+    let nextLossCheck = Date.now() + LOSS_CHECK_MS;
+    let nextStats = Date.now() + STATS_INTERVAL_MS;
+    while (!stopping) {
+      const handed = await source.next(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS, (record) => pipeline.accept(record));
+      if (handed < 0) break;
+      const now = Date.now();
+      pipeline.tick(now);
+      if (now >= nextLossCheck) {
+        nextLossCheck = now + LOSS_CHECK_MS;
+        reportLoss(now);
+        options.onTick?.(reported!);
+      }
+      if (now >= nextStats) {
+        nextStats = now + STATS_INTERVAL_MS;
+        write({ kind: 'tracer-stats', time: now, stats: stats() });
+      }
+    }
+    // What the kernel had recorded when the stop came is still written: bounded, as requests may go on coming.
+    const deadline = Date.now() + LOSS_CHECK_MS;
+    while (Date.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0);
+    const now = Date.now();
+    pipeline.finish(now);
+    reportLoss(now);
+    const last = stats();
+    write({ kind: 'tracer-stopped', time: now, stats: last });
+    return last;
+  };
+
+  return {
+    done: loop(),
+    stop: () => {
+      stopping = true;
+      source.wake();
+    },
+    stats,
+  };
+}

@@ -1,0 +1,178 @@
+import type { PacketRecord } from '../capture/types.js';
+import type { WireCounters } from './counters.js';
+import type { HeaderBlock } from './http-head.js';
+import { type RequestOwner, RequestReader } from './http-requests.js';
+import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-responses.js';
+import { TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
+import { HOLE_TIMEOUT_MS } from './limits.js';
+import { Pairing, type ResponseStart } from './pairing.js';
+import { TcpStream } from './tcp.js';
+import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './types.js';
+
+export type Direction = PacketRecord['direction'];
+
+/** A response that came before its request did, as far as the capture goes. */
+interface EarlyResponse {
+  head: ResponseHead;
+  start: ResponseStart;
+}
+
+/** What an early response is charged for: heads are mostly shorter, and only one a connection is kept. */
+const EARLY_RESPONSE_CHARGE = 2_048;
+
+/**
+ * One TCP connection with an endpoint: segments in, requests and responses out. Never throws, whatever the bytes are; what
+ * it keeps is bounded and counted in `counters.bufferedBytes`, which its owner (flow-table.ts) sees to.
+ */
+export class Connection implements RequestOwner, ResponseOwner {
+  /** The sink was told that it ended. */
+  over = false;
+
+  readonly #sink: ConnectionSink;
+  readonly #counters: WireCounters;
+  readonly #requests: RequestReader;
+  readonly #responses: ResponseReader;
+  readonly #egress: TcpStream;
+  readonly #ingress: TcpStream;
+  readonly #pairing = new Pairing();
+  #early: EarlyResponse | undefined;
+  #nextId = 0;
+
+  constructor(sink: ConnectionSink, counters: WireCounters) {
+    this.#sink = sink;
+    this.#counters = counters;
+    this.#requests = new RequestReader(this, counters);
+    this.#responses = new ResponseReader(this, counters);
+    this.#egress = new TcpStream(this.#requests, counters);
+    this.#ingress = new TcpStream(this.#responses, counters);
+  }
+
+  /** Bytes kept: parts of heads, segments behind holes, bookkeeping included. */
+  get bufferedBytes(): number {
+    return (
+      this.#requests.bufferedBytes +
+      this.#responses.bufferedBytes +
+      this.#egress.bufferedBytes +
+      this.#ingress.bufferedBytes +
+      (this.#early === undefined ? 0 : EARLY_RESPONSE_CHARGE)
+    );
+  }
+
+  /** It waits for bytes that may never come: call `giveUpHoles` now and then. */
+  get waiting(): boolean {
+    return this.#egress.waitingSince !== undefined || this.#ingress.waitingSince !== undefined;
+  }
+
+  /**
+   * Whether the segment begins another connection with the same key (the port is used again), or belongs to one whose
+   * beginning was not seen: end this one and make a new one for it.
+   */
+  startsOver(direction: Direction, segment: TcpSegment): boolean {
+    return (direction === 'egress' ? this.#egress : this.#ingress).startsOver(segment, this.over);
+  }
+
+  /**
+   * Takes a segment; its bytes are copied where they are kept.
+   * @param direction `egress`: from the client to the service
+   * @param time epoch milliseconds of the packet
+   */
+  push(direction: Direction, segment: TcpSegment, time: number): void {
+    if (this.over) return;
+    const egress = direction === 'egress';
+    const stream = egress ? this.#egress : this.#ingress;
+    if ((segment.flags & TCP_RST) !== 0) {
+      if (stream.isNear(segment)) this.end(time);
+      return;
+    }
+    if ((segment.flags & TCP_URG) !== 0 && segment.payloadLength > 0) this.#urgent(egress, segment, time);
+    stream.push(segment, time);
+    if (this.waiting) this.giveUpHoles(time);
+    if (this.#egress.finished && this.#ingress.finished) this.end(time);
+  }
+
+  /** Goes on behind holes that were open for longer than HOLE_TIMEOUT_MS. */
+  giveUpHoles(now: number): void {
+    if (isOverdue(this.#egress, now)) this.#egress.flush(now);
+    if (isOverdue(this.#ingress, now)) this.#ingress.flush(now);
+  }
+
+  /** The connection is over, or its owner (cause `evicted`) will not follow it any longer. Half a head is told of. */
+  end(time: number, cause: 'closed' | 'evicted' = 'closed'): void {
+    if (this.over) return;
+    this.over = true;
+    this.#egress.flush(time);
+    this.#ingress.flush(time);
+    this.#egress.close();
+    this.#ingress.close();
+    this.#requests.end(cause === 'evicted' ? 'evicted' : 'non_http');
+    this.#responses.skip();
+    this.#dropEarly();
+    this.#sink.ended(time);
+  }
+
+  /** @internal */
+  requestHead(head: RequestHead, block: HeaderBlock, clientHad: number | undefined, headEnd: number): void {
+    const id = this.#nextId++;
+    const method = head.method === 'HEAD' || head.method === 'CONNECT' ? head.method : 'other';
+    this.#pairing.sent({ id, method, upgrade: block.upgrade, clientHad, headEnd });
+    this.#sink.request(id, head);
+    const early = this.#early;
+    if (early === undefined) return;
+    this.#dropEarly();
+    if (this.#pairing.answer(early.start) !== undefined) this.#sink.response(id, early.head);
+  }
+
+  /** @internal */
+  unparsed(what: UnparsedBytes): void {
+    this.#pairing.missed();
+    this.#sink.unparsed(this.#nextId++, what);
+  }
+
+  /** @internal */
+  responseHead(head: ResponseHead, start: ResponseStart): ExpectedBody {
+    const exchange = this.#pairing.answer(start);
+    if (exchange === undefined) {
+      this.#dropEarly();
+      this.#early = { head, start };
+      this.#counters.bufferedBytes += EARLY_RESPONSE_CHARGE;
+      return 'unknown';
+    }
+    this.#sink.response(exchange.id, head);
+    const success = head.status >= 200 && head.status < 300;
+    if ((exchange.method === 'CONNECT' && success) || (exchange.upgrade && head.status === 101)) {
+      this.#requests.skip();
+      return 'tunnel';
+    }
+    if (head.status === 101) return 'unknown';
+    return exchange.method === 'HEAD' ? 'none' : 'framed';
+  }
+
+  /** @internal */
+  expectedResponse(): number | undefined {
+    return this.#pairing.expected();
+  }
+
+  /** @internal */
+  responsesMissed(): void {
+    this.#pairing.missed();
+  }
+
+  /**
+   * Urgent data: by default the receiver takes the urgent byte out of the stream (RFC 6093), so what it reads is not what we
+   * read. No HTTP client sends any; someone who wants a header to be seen here and not there would.
+   */
+  #urgent(egress: boolean, segment: TcpSegment, time: number): void {
+    if (egress) this.#requests.distrust(segment.payloadLength, time);
+    else this.#responses.skip();
+  }
+
+  #dropEarly(): void {
+    if (this.#early === undefined) return;
+    this.#early = undefined;
+    this.#counters.bufferedBytes -= EARLY_RESPONSE_CHARGE;
+  }
+}
+
+/** Also where the packets' clock was set back by more than that. */
+const isOverdue = (stream: TcpStream, now: number): boolean =>
+  stream.waitingSince !== undefined && Math.abs(now - stream.waitingSince) > HOLE_TIMEOUT_MS;

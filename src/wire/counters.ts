@@ -1,0 +1,12 @@
+/** What all connections of a tracer share: the budget of kept bytes, and counts of what was lost or passed over. */
+export class WireCounters {
+  /** Bytes kept by all connections at this moment, bookkeeping included. */
+  bufferedBytes = 0;
+  /** Stretches of a stream that never came. */
+  gaps = 0;
+  gapBytes = 0;
+  /** Segments whose every byte had come before. */
+  retransmissions = 0;
+  /** Segments too far from the expected sequence number to belong to their stream. */
+  outOfWindow = 0;
+}

@@ -1,0 +1,161 @@
+import type { Connection, Direction } from './connection.js';
+import { WireCounters } from './counters.js';
+import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
+import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS } from './limits.js';
+
+/** What the table keeps: a connection and whatever its owner knows of it. */
+export interface Flow {
+  readonly connection: Connection;
+}
+
+export type FlowKey = string | bigint;
+
+interface Entry<F extends Flow> {
+  readonly key: FlowKey;
+  readonly flow: F;
+  lastUse: number;
+}
+
+/** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
+const SWEEP_INTERVAL_MS = 250;
+
+/**
+ * The connections that are followed, by a key of the caller's (socket cookie, or addresses). Bounded in number and in the
+ * bytes they keep; the least recently used goes first, closed ones before all, and a connection that is put out while open
+ * is counted in `evicted`. A packet costs a constant time, whatever the table holds.
+ *
+ * Maps and sets iterate in order of insertion: taking an entry out and in again makes it the most recently used.
+ */
+export class FlowTable<F extends Flow> {
+  readonly counters = new WireCounters();
+  /** Open connections put out by a bound. */
+  evicted = 0;
+
+  readonly #open = new Map<FlowKey, Entry<F>>();
+  /** Over, but late retransmissions may come. */
+  readonly #closed = new Map<FlowKey, Entry<F>>();
+  /** The open ones that keep bytes or wait for some. */
+  readonly #keeping = new Set<Entry<F>>();
+  #lastSweep = Number.NEGATIVE_INFINITY;
+
+  /** Connections in the table, those just closed included. */
+  get size(): number {
+    return this.#open.size + this.#closed.size;
+  }
+
+  /** The flow that is followed under this key, if any. Does not count as use. */
+  get(key: FlowKey): F | undefined {
+    return (this.#open.get(key) ?? this.#closed.get(key))?.flow;
+  }
+
+  /**
+   * Hands a segment to its connection.
+   * @param create makes the flow of a connection that begins with this segment, with `new Connection(sink, table.counters)`
+   * @returns the flow, or undefined for a stray segment that can't begin one
+   */
+  push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
+    let entry = this.#open.get(key) ?? this.#closed.get(key);
+    if (entry?.flow.connection.startsOver(direction, segment)) {
+      this.#remove(entry);
+      entry.flow.connection.end(time);
+      entry = undefined;
+    }
+    if (entry === undefined) {
+      if (!canBegin(segment)) return undefined;
+      if (this.size >= MAX_FLOWS) this.#makeRoom(time);
+      entry = { key, flow: create(), lastUse: time };
+      this.#open.set(key, entry);
+    } else if (entry.flow.connection.over) {
+      return entry.flow;
+    } else {
+      entry.lastUse = time;
+      this.#open.delete(key);
+      this.#open.set(key, entry);
+    }
+    entry.flow.connection.push(direction, segment, time);
+    this.#settle(entry);
+    while (this.counters.bufferedBytes > MAX_BUFFERED_BYTES) {
+      const oldest = first(this.#keeping);
+      if (oldest === undefined) break;
+      this.#evict(oldest, time);
+    }
+    return entry.flow;
+  }
+
+  /** Gives up overdue holes and forgets connections that were idle for too long; cheap to call often. */
+  expire(now: number): void {
+    if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
+    this.#lastSweep = now;
+    for (const entry of this.#keeping) {
+      if (!entry.flow.connection.waiting) continue;
+      entry.flow.connection.giveUpHoles(now);
+      if (entry.flow.connection.bufferedBytes === 0 && !entry.flow.connection.waiting) this.#keeping.delete(entry);
+    }
+    for (const entry of this.#open.values()) {
+      if (!isPast(entry.lastUse, now, FLOW_IDLE_MS)) break;
+      this.#remove(entry);
+      entry.flow.connection.end(now, 'evicted');
+    }
+    for (const entry of this.#closed.values()) {
+      if (!isPast(entry.lastUse, now, FLOW_LINGER_MS)) break;
+      this.#closed.delete(entry.key);
+    }
+  }
+
+  /** Ends every connection: the capture is over. */
+  endAll(time: number): void {
+    for (const entry of this.#open.values()) {
+      this.#remove(entry);
+      entry.flow.connection.end(time);
+    }
+    this.#closed.clear();
+  }
+
+  #settle(entry: Entry<F>): void {
+    const connection = entry.flow.connection;
+    if (connection.over) {
+      this.#remove(entry);
+      this.#closed.set(entry.key, entry);
+      return;
+    }
+    if (connection.bufferedBytes > 0 || connection.waiting) {
+      this.#keeping.delete(entry);
+      this.#keeping.add(entry);
+    } else if (this.#keeping.size > 0) {
+      this.#keeping.delete(entry);
+    }
+  }
+
+  #makeRoom(time: number): void {
+    const oldestClosed = first(this.#closed.values());
+    if (oldestClosed !== undefined) this.#remove(oldestClosed);
+    else {
+      const oldest = first(this.#open.values());
+      if (oldest !== undefined) this.#evict(oldest, time);
+    }
+  }
+
+  #evict(entry: Entry<F>, time: number): void {
+    this.#remove(entry);
+    this.evicted++;
+    entry.flow.connection.end(time, 'evicted');
+  }
+
+  #remove(entry: Entry<F>): void {
+    this.#open.delete(entry.key);
+    this.#closed.delete(entry.key);
+    this.#keeping.delete(entry);
+  }
+}
+
+/** A bare ACK, or the late FIN or RST of a connection that is forgotten, begins nothing. */
+const canBegin = (segment: TcpSegment): boolean =>
+  segment.payloadLength > 0 || (segment.flags & (TCP_SYN | TCP_FIN | TCP_RST)) === TCP_SYN;
+
+/** Packets' clocks can be set back, and a file's can say anything: an entry from far in the future is past too. */
+const isPast = (lastUse: number, now: number, limit: number): boolean => Math.abs(now - lastUse) > limit;
+
+function first<T>(values: Iterable<T>): T | undefined {
+  for (const value of values) return value;
+  return undefined;
+}

@@ -1,0 +1,170 @@
+/** Reads an IP packet up to its TCP payload. Nothing is copied; a packet object is filled again and again. */
+
+export const TCP_FIN = 0x01;
+export const TCP_SYN = 0x02;
+export const TCP_RST = 0x04;
+export const TCP_ACK = 0x10;
+export const TCP_URG = 0x20;
+
+/** Why a packet has no TCP segment that can be read. */
+export type PacketFailure =
+  | 'bad_version' // neither IPv4 nor IPv6
+  | 'bad_header' // lengths that contradict each other
+  | 'truncated_header' // the capture ends before the TCP header does
+  | 'fragment' // only part of a datagram: a TCP header can't be told from payload in the later ones
+  | 'not_tcp';
+
+/** A TCP segment. Its bytes are a view: `data[payloadStart..payloadEnd)`, valid as long as the packet's buffer is. */
+export interface TcpSegment {
+  readonly data: Buffer;
+  readonly payloadStart: number;
+  /** End of the captured payload. */
+  readonly payloadEnd: number;
+  /** Payload on the wire in bytes; more than was captured when the packet was cut. */
+  readonly payloadLength: number;
+  /** Sequence numbers are signed 32-bit, so that V8 keeps them unboxed; compare by `(a - b) | 0`. */
+  readonly seq: number;
+  readonly ack: number;
+  readonly flags: number;
+}
+
+const PROTOCOL_TCP = 6;
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * IPv6 extension headers that may stand before TCP, with how their length byte counts (RFC 8200 section 4; AH: RFC 4302
+ * section 2.2, in 4-byte words minus 2). Fragment headers are handled apart; anything else means "not TCP".
+ */
+const EXTENSION_LENGTH: ReadonlyMap<number, (lengthByte: number) => number> = new Map([
+  [0, (n: number) => (n + 1) * 8], // hop-by-hop options
+  [43, (n: number) => (n + 1) * 8], // routing
+  [60, (n: number) => (n + 1) * 8], // destination options
+  [135, (n: number) => (n + 1) * 8], // mobility (RFC 6275)
+  [51, (n: number) => (n + 2) * 4], // authentication header
+]);
+const IPV6_FRAGMENT = 44;
+
+export class TcpPacket implements TcpSegment {
+  version: 4 | 6 = 4;
+  sourcePort = 0;
+  destinationPort = 0;
+  data: Buffer = EMPTY;
+  payloadStart = 0;
+  payloadEnd = 0;
+  payloadLength = 0;
+  seq = 0;
+  ack = 0;
+  flags = 0;
+
+  /** Payload bytes on the wire that the capture does not have. */
+  get cutBytes(): number {
+    return this.payloadLength - (this.payloadEnd - this.payloadStart);
+  }
+  /** Canonical text (RFC 5952 for IPv6); made on demand, as most sources know the addresses already. */
+  get sourceAddress(): string {
+    return this.version === 4 ? ipv4Text(this.data, 12) : ipv6Text(this.data, 8);
+  }
+  get destinationAddress(): string {
+    return this.version === 4 ? ipv4Text(this.data, 16) : ipv6Text(this.data, 24);
+  }
+
+  /**
+   * Reads a packet from its IP header on.
+   * @param data the captured bytes, maybe fewer than there were
+   * @param wireLength bytes on the wire; may include link-layer padding
+   * @returns why not, or undefined when this object now describes the packet's segment
+   */
+  parse(data: Buffer, wireLength: number): PacketFailure | undefined {
+    this.data = data;
+    if (data.length === 0) return 'truncated_header';
+    const version = data[0]! >> 4;
+    if (version === 4) return this.#ipv4(data, wireLength);
+    if (version === 6) return this.#ipv6(data, wireLength);
+    return 'bad_version';
+  }
+
+  #ipv4(data: Buffer, wireLength: number): PacketFailure | undefined {
+    this.version = 4;
+    if (data.length < 20) return 'truncated_header';
+    const headerLength = (data[0]! & 0x0f) * 4;
+    if (headerLength < 20) return 'bad_header';
+    // More fragments, or an offset. "Don't fragment" (0x40) is no fragment.
+    if ((data[6]! & 0x3f) !== 0 || data[7] !== 0) return 'fragment';
+    if (data[9] !== PROTOCOL_TCP) return 'not_tcp';
+    // Segmentation offload leaves the total length 0 for packets over 64 KiB (Linux BIG TCP, and older drivers for all).
+    const totalLength = uint16(data, 2) || Math.max(wireLength, data.length);
+    if (totalLength < headerLength) return 'bad_header';
+    return this.#tcp(data, headerLength, totalLength);
+  }
+
+  #ipv6(data: Buffer, wireLength: number): PacketFailure | undefined {
+    this.version = 6;
+    if (data.length < 40) return 'truncated_header';
+    const payloadLength = uint16(data, 4);
+    // 0: a jumbogram (RFC 2675) or segmentation offload.
+    const totalLength = payloadLength === 0 ? Math.max(wireLength, data.length) : payloadLength + 40;
+    let next = data[6]!;
+    let offset = 40;
+    while (next !== PROTOCOL_TCP) {
+      if (next === IPV6_FRAGMENT) {
+        if (offset + 8 > data.length) return 'truncated_header';
+        // An "atomic fragment" (RFC 6946) is the whole datagram.
+        if ((uint16(data, offset + 2) & 0xfff9) !== 0) return 'fragment';
+        next = data[offset]!;
+        offset += 8;
+        continue;
+      }
+      const lengthOf = EXTENSION_LENGTH.get(next);
+      if (lengthOf === undefined) return 'not_tcp';
+      if (offset + 2 > data.length) return 'truncated_header';
+      next = data[offset]!;
+      offset += lengthOf(data[offset + 1]!);
+    }
+    return this.#tcp(data, offset, totalLength);
+  }
+
+  #tcp(data: Buffer, offset: number, totalLength: number): PacketFailure | undefined {
+    if (offset + 20 > totalLength) return 'bad_header';
+    if (offset + 20 > data.length) return 'truncated_header';
+    const headerLength = (data[offset + 12]! >> 4) * 4;
+    const payloadStart = offset + headerLength;
+    if (headerLength < 20 || payloadStart > totalLength) return 'bad_header';
+    this.sourcePort = uint16(data, offset);
+    this.destinationPort = uint16(data, offset + 2);
+    this.seq = int32(data, offset + 4);
+    this.ack = int32(data, offset + 8);
+    this.flags = data[offset + 13]!;
+    // A capture cut inside the TCP options still says how much payload there was: all of it is missing then.
+    this.payloadStart = Math.min(payloadStart, data.length);
+    // What follows the total length is Ethernet padding.
+    this.payloadEnd = Math.max(this.payloadStart, Math.min(totalLength, data.length));
+    this.payloadLength = totalLength - payloadStart;
+    return undefined;
+  }
+}
+
+// By hand: Buffer's read methods check their offset anew each time and cost several times as much.
+const uint16 = (data: Buffer, at: number): number => (data[at]! << 8) | data[at + 1]!;
+const int32 = (data: Buffer, at: number): number =>
+  (data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!;
+
+const ipv4Text = (data: Buffer, at: number): string => `${data[at]}.${data[at + 1]}.${data[at + 2]}.${data[at + 3]}`;
+
+function ipv6Text(data: Buffer, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, i) => uint16(data, at + 2 * i));
+  // The first of the longest runs of at least two zero groups becomes "::" (RFC 5952 section 4.2).
+  let runStart = -1;
+  let runLength = 1;
+  for (let i = 0; i < 8; i++) {
+    let end = i;
+    while (end < 8 && groups[end] === 0) end++;
+    if (end - i > runLength) {
+      runStart = i;
+      runLength = end - i;
+    }
+    i = Math.max(i, end - 1);
+  }
+  const hex = groups.map((group) => group.toString(16));
+  if (runStart < 0) return hex.join(':');
+  return `${hex.slice(0, runStart).join(':')}::${hex.slice(runStart + runLength).join(':')}`;
+}

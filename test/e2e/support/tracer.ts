@@ -1,0 +1,149 @@
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readJsonLines } from './lines.js';
+import { until } from './wait.js';
+
+const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+
+export interface EcsProcess {
+  pid: number;
+  name: string;
+  executable?: string;
+  args?: string[];
+  command_line?: string;
+  entity_id?: string;
+  user?: { id: string; name?: string };
+  parent?: EcsProcess;
+}
+
+/** The fields of an event line that tests look at; the rest is there too. */
+export interface EcsEvent {
+  '@timestamp': string;
+  message: string;
+  log: { level: string };
+  event: { action: string };
+  source?: { ip: string; port: number };
+  destination?: { ip: string; port: number };
+  http?: { request?: { method?: string }; response?: { status_code?: number }; version?: string };
+  url?: { original?: string };
+  process?: EcsProcess;
+  service?: { name?: string };
+  imds?: {
+    verdict?: string;
+    severity?: string;
+    reasons?: string[];
+    attribution?: string;
+    attribution_detail?: string;
+    ancestors?: { pid: number; name: string; args?: string[] }[];
+    stats?: Record<string, number> & { by_verdict?: Record<string, number> };
+  };
+}
+
+export interface TracerEnd {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Tracer {
+  readonly pid: number;
+  readonly logDir: string;
+  /** Every event written so far, rotated files first. */
+  events(): EcsEvent[];
+  /** Those of them that stand for requests. */
+  requests(): EcsEvent[];
+  /** The text log so far, rotated files first. */
+  text(): string;
+  stderr(): string;
+  kill(signal: NodeJS.Signals): void;
+  /** Sends SIGTERM and resolves when the tracer has ended. May be called again. */
+  stop(): Promise<TracerEnd>;
+}
+
+export interface TracerOptions {
+  logDir: string;
+  /** Arguments after `trace --log-dir DIR`. */
+  args?: readonly string[];
+  env?: NodeJS.ProcessEnv;
+}
+
+export const isRequest = ({ event }: EcsEvent): boolean => event.action === 'imds-request';
+
+/** Starts the built tracer and resolves once it has written `tracer-started`. */
+export async function startTracer({ logDir, args = [], env }: TracerOptions): Promise<Tracer> {
+  const child = spawn(process.execPath, [MAIN, 'trace', '--log-dir', logDir, ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  let end: TracerEnd | undefined;
+  child.once('close', (status, signal) => {
+    end = { status, signal, stdout, stderr };
+  });
+
+  const events = () => logFiles(logDir, 'imds-events').flatMap((file) => readJsonLines<EcsEvent>(file));
+  const stop = async () => {
+    if (end === undefined) child.kill('SIGTERM');
+    try {
+      return await until(
+        () => `the tracer's end after SIGTERM; it said:\n${stderr}`,
+        () => end,
+      );
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  };
+  try {
+    await until(
+      () => `\`tracer-started\`; the tracer said:\n${stderr}`,
+      () => {
+        if (end !== undefined) throw new Error(`the tracer ended with ${end.signal ?? end.status}:\n${stderr}`);
+        return events().some(({ event }) => event.action === 'tracer-started');
+      },
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    pid: child.pid!,
+    logDir,
+    events,
+    requests: () => events().filter(isRequest),
+    text: () =>
+      logFiles(logDir, 'imds-trace')
+        .map((file) => readFileSync(file, 'utf8'))
+        .join(''),
+    stderr: () => stderr,
+    kill: (signal) => child.kill(signal),
+    stop,
+  };
+}
+
+/** Oldest first: a rotated file was written to before the one that replaced it. */
+function logFiles(folder: string, prefix: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return []; // not yet made
+  }
+  return names
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => join(folder, name))
+    .map((file) => ({ file, written: statSync(file, { throwIfNoEntry: false })?.mtimeMs }))
+    .filter(({ written }) => written !== undefined)
+    .sort((a, b) => a.written! - b.written!)
+    .map(({ file }) => file);
+}

@@ -1,0 +1,87 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { BootClock, ticksOfBootNs } from '../../src/process/boot-clock.js';
+import { WorkBudget } from '../../src/process/budget.js';
+import { LruMap } from '../../src/process/lru.js';
+import { parsePasswd, UserNames } from '../../src/process/users.js';
+import { CleanUp, sleep, tree } from './support.js';
+
+const cleanUp = new CleanUp();
+afterEach(() => cleanUp.run());
+
+describe('LruMap', () => {
+  it('gives up the least recently used, and tells of each value that leaves', () => {
+    const left: string[] = [];
+    const map = new LruMap<number, string>(2, (value) => left.push(value));
+    map.set(1, 'a');
+    map.set(2, 'b');
+    expect(map.get(1)).toBe('a');
+    map.set(3, 'c');
+    expect(left).toEqual(['b']);
+    map.set(3, 'd');
+    map.delete(1);
+    expect(left).toEqual(['b', 'c', 'a']);
+    expect(map.size).toBe(1);
+    expect(map.dropOldest()).toBe(true);
+    expect(map.dropOldest()).toBe(false);
+  });
+});
+
+describe('WorkBudget', () => {
+  it('refuses work when the time is used up, and allows it again at its share', () => {
+    let now = 0;
+    const budget = new WorkBudget(0.1, 50, () => now);
+    const work = (ms: number) =>
+      budget.run(() => {
+        now += ms;
+        return ms;
+      });
+    expect(work(49)).toBe(49);
+    expect(work(100)).toBe(100); // one piece of work may go into debt
+    expect(work(1)).toBeUndefined();
+    now += 800;
+    expect(work(1)).toBeUndefined(); // the debt is not paid off
+    now += 200;
+    expect(work(1)).toBe(1);
+    now += 1e6;
+    expect(work(51)).toBe(51); // a long rest saves up no more than the burst
+    expect(work(1)).toBeUndefined();
+  });
+});
+
+describe('BootClock', () => {
+  it('cuts nanoseconds to ticks as the kernel does', () => {
+    expect(ticksOfBootNs(19_999_999n)).toBe(1);
+    expect(ticksOfBootNs(20_000_000n)).toBe(2);
+  });
+
+  it('knows the time of boot to a hundredth of a second', () => {
+    const clock = new BootClock('/proc');
+    const before = Date.now() - clock.epochMs(0);
+    expect(Math.abs(before / 1000 - Number(process.hrtime.bigint()) / 1e9)).toBeLessThan(0.05);
+    expect(clock.epochMs(100) - clock.epochMs(0)).toBe(1000);
+  });
+});
+
+describe('user names', () => {
+  it('reads passwd(5) and nothing else', () => {
+    const text = 'root:x:0:0::/:/bin/sh\n#c:x:1:1\n+nis:::\nbad\ntoor:x:0:0::/:\nj\xf6rg:x:1000:1000::/:\nlong:x:99999999999:1\n';
+    expect([...parsePasswd(Buffer.from(text, 'latin1'))]).toEqual([
+      [0, 'root'],
+      [1000, 'j\\xf6rg'],
+    ]);
+  });
+
+  it('notices a changed file, and lives without one', async () => {
+    const root = tree(cleanUp, { passwd: 'a:x:7:7\n' });
+    const users = new UserNames(join(root, 'passwd'));
+    expect(users.nameOf(7)).toBe('a');
+    expect(users.nameOf(8)).toBeUndefined();
+    writeFileSync(join(root, 'passwd'), 'bb:x:7:7\nc:x:8:8\n');
+    await sleep(1050);
+    expect(users.nameOf(7)).toBe('bb');
+    expect(users.nameOf(8)).toBe('c');
+    expect(new UserNames(join(root, 'none')).nameOf(0)).toBeUndefined();
+  });
+});
