@@ -259,8 +259,12 @@ static __always_inline void read_executable(struct imds_connect *record, struct 
 	if (!file || !dentry || !mnt)
 		return;
 	if (!BPF_CORE_READ(dentry, d_hash.pprev) && dentry != BPF_CORE_READ(mnt, mnt_root)) {
+		/* By the letter: a string, copied or indexed, would become one more section of read-only data. */
+		char *end = record->executable_room + IMDS_EXECUTABLE_ROOM;
+
+		end[-10] = ' ', end[-9] = '(', end[-8] = 'd', end[-7] = 'e', end[-6] = 'l';
+		end[-5] = 'e', end[-4] = 't', end[-3] = 'e', end[-2] = 'd', end[-1] = ')';
 		at -= 10;
-		__builtin_memcpy(record->executable_room + IMDS_EXECUTABLE_ROOM - 10, " (deleted)", 10);
 	}
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PATH_DEPTH; i++) {

@@ -44,12 +44,9 @@ export function judgedPath(target: string): JudgedPath {
   const fragment = text.indexOf('#');
   if (fragment >= 0) text = text.slice(0, fragment);
   if (text.includes('%')) {
-    text = text.replace(/%([0-9a-f]{2})/g, (encoded, hex: string) => {
-      const character = String.fromCharCode(Number.parseInt(hex, 16)).toLowerCase();
-      // RFC 3986 6.2.2.2: these mean the same encoded or not. A slash does not, but many servers read it as one.
-      if (character === '/') plain = false;
-      return /[a-z0-9\-._~/]/.test(character) ? character : encoded;
-    });
+    // A slash encoded is not the same as a slash, but many servers read it as one.
+    if (text.includes('%2f')) plain = false;
+    text = text.replace(/%[2-7][0-9a-f]/g, (encoded) => DECODED.get(encoded) ?? encoded);
   }
   if (fragment >= 0 || !PLAIN.test(text)) plain = false;
 
@@ -70,6 +67,13 @@ export function judgedPath(target: string): JudgedPath {
 export const isUnder = (path: string, family: string): boolean =>
   path.startsWith(family) && (path.length === family.length || path[family.length] === '/');
 
+/** Characters that mean the same encoded or not (RFC 3986 2.3, 6.2.2.2), and the slash; by their encoding in lower case. */
+const DECODED: ReadonlyMap<string, string> = new Map(
+  [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/'].map((character) => [
+    `%${character.charCodeAt(0).toString(16)}`,
+    character.toLowerCase(),
+  ]),
+);
 /** RFC 3986's pchar without escapes and without `;`, where some servers cut a segment. */
 const PLAIN = /^[a-z0-9\-._~/@:!$&'()*+,=]*$/;
 /** `/2016-01-01/…` and, below a provider's own first segment, `/openstack/2012-08-10/…`. AWS still answers `1.0`. */

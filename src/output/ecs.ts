@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { urlParts } from '../imds/paths.js';
 import type { Level, Verdict } from '../imds/types.js';
 import type { ProcessSummary } from '../process/types.js';
 import { boundText } from './escape.js';
@@ -102,7 +103,11 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
       version: request.version,
       response: response && { status_code: response.status },
     },
-    url: request && { original: request.target, ...urlParts(request.target), domain: request.host && domainOf(request.host) },
+    url: request && {
+      original: request.target,
+      ...urlParts(request.target),
+      domain: request.host && domainOf(request.host),
+    },
     user_agent: request?.userAgent === undefined ? undefined : { original: request.userAgent },
     process: process && {
       ...processFields(process),
@@ -116,7 +121,9 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
     orchestrator: process?.podUid === undefined ? undefined : { resource: { id: process.podUid, type: 'pod' } },
     service: process?.unit === undefined ? undefined : { name: process.unit },
     threat:
-      judgement.verdict === 'normal_mode' && judgement.reasons.includes('credential_path') ? CREDENTIAL_THREAT : undefined,
+      judgement.verdict === 'normal_mode' && judgement.reasons.includes('credential_path')
+        ? CREDENTIAL_THREAT
+        : undefined,
     imds: {
       provider: judgement.provider,
       mode: MODES[judgement.verdict],
@@ -148,15 +155,6 @@ function domainOf(host: string): string {
   return boundText(end > 0 ? host.slice(0, end) : host, 256);
 }
 
-/** The path as sent without the query, and the query, of any form of request target (RFC 9112, section 3.2). */
-function urlParts(target: string): { path: string; query: string | undefined } {
-  const origin = /^[A-Za-z][A-Za-z0-9+.-]{0,31}:\/\/[^/?#]*/.exec(target)?.[0].length ?? 0;
-  const query = target.indexOf('?', origin);
-  return query < 0
-    ? { path: target.slice(origin), query: undefined }
-    : { path: target.slice(origin, query), query: target.slice(query + 1) };
-}
-
 function startedFields(event: StartedEvent, context: EcsContext): EcsFields {
   return {
     ...ownEvent(event, context, { kind: 'event', type: 'start', outcome: 'success' }),
@@ -172,7 +170,11 @@ function startedFields(event: StartedEvent, context: EcsContext): EcsFields {
 function statsFields(event: StatsEvent, context: EcsContext): EcsFields {
   const stopped = event.kind === 'tracer-stopped';
   return {
-    ...ownEvent(event, context, { kind: stopped ? 'event' : 'metric', type: stopped ? 'end' : 'info', outcome: 'success' }),
+    ...ownEvent(event, context, {
+      kind: stopped ? 'event' : 'metric',
+      type: stopped ? 'end' : 'info',
+      outcome: 'success',
+    }),
     imds: { stats: event.stats },
   };
 }
@@ -192,7 +194,15 @@ function ownEvent(
   return {
     '@timestamp': utcTime(event.time),
     ...common(context),
-    event: { kind, category: ['host'], type: [type], action: event.kind, outcome, dataset: 'imds.trace', id: context.nextId() },
+    event: {
+      kind,
+      category: ['host'],
+      type: [type],
+      action: event.kind,
+      outcome,
+      dataset: 'imds.trace',
+      id: context.nextId(),
+    },
   };
 }
 

@@ -43,13 +43,13 @@ export function boundText(text: string, limit: number, cutBefore = 0): string {
 /** Text for a line. At most `limit` code units come out, and a mark of what was cut from the value. Linear time. */
 export function escapeText(value: string, limit: number = MAX_VALUE_LENGTH): string {
   if (value.length <= limit && !SUSPECT.test(value)) return value;
-  return escape(value, limit, UNSAFE);
+  return escapeWith(value, limit, UNSAFE);
 }
 
 /** The same for a value that is one word of the line: spaces are escaped too. */
 export function escapeWord(value: string, limit: number = MAX_VALUE_LENGTH): string {
   if (value.length <= limit && !SUSPECT.test(value) && !value.includes(' ')) return value;
-  return escape(value, limit, UNSAFE_IN_WORD);
+  return escapeWith(value, limit, UNSAFE_IN_WORD);
 }
 
 /** Characters that are invisible or steer a terminal, but stand as they are in JSON text: DEL, C1, format characters. */
@@ -70,7 +70,7 @@ export function escapeJson(json: string): string {
   });
 }
 
-function escape(value: string, limit: number, unsafe: RegExp): string {
+function escapeWith(value: string, limit: number, unsafe: RegExp): string {
   const end = wholeCharacters(value, limit);
   const kept = end < value.length ? value.slice(0, end) : value;
   let out = '';

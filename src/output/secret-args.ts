@@ -43,7 +43,11 @@ const PROGRAMS: ReadonlyMap<string, Program> = new Map(
         '--form-string': 'body',
       },
     },
-    wget: { lettersWithValue: 'oaeiBtOTwQPUlADRIX', letters: {}, long: { '--post-data': 'body', '--body-data': 'body' } },
+    wget: {
+      lettersWithValue: 'oaeiBtOTwQPUlADRIX',
+      letters: {},
+      long: { '--post-data': 'body', '--body-data': 'body' },
+    },
     sshpass: { lettersWithValue: 'pfdP', letters: { p: 'all' }, long: {} },
     mysql: MYSQL,
     mysqldump: MYSQL,

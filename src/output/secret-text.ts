@@ -68,8 +68,8 @@ function startOfName(text: string, from: number, least: number): number {
   let start = from;
   while (start > limit && isNameCharacter(text.charCodeAt(start - 1))) start--;
   // The escape before a header in a quoted head, `\r\nCookie: …`, is no part of its name.
-  const escape = start > 0 && text[start - 1] === '\\' && (text[start] === 'n' || text[start] === 'r');
-  return escape ? start + 1 : start;
+  const isEscape = start > 0 && text[start - 1] === '\\' && (text[start] === 'n' || text[start] === 'r');
+  return isEscape ? start + 1 : start;
 }
 
 type Value = { start: number; end: number } | 'none' | 'follows';
@@ -189,8 +189,7 @@ export function looksLikeValue(word: string): boolean {
   return word.length >= 24 && /[a-z]/.test(word) && /[A-Z]/.test(word) && /[0-9]/.test(word);
 }
 
-const isQuote = (character: string | undefined): boolean =>
-  character === '"' || character === "'" || character === '`';
+const isQuote = (character: string | undefined): boolean => character === '"' || character === "'" || character === '`';
 
 /** The quote that stands open before a name: directly, or with the option that takes a header between. */
 function quoteBefore(text: string, nameStart: number): string | undefined {

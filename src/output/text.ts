@@ -123,6 +123,7 @@ function formatLoss(event: LossEvent): Formatted {
 
 function formatWords(words: Readonly<Record<string, string | number>>): string {
   let text = '';
-  for (const [name, value] of Object.entries(words)) text += ` ${escapeWord(name, MAX_WORD)}:${escapeWord(String(value), 1024)}`;
+  for (const [name, value] of Object.entries(words))
+    text += ` ${escapeWord(name, MAX_WORD)}:${escapeWord(String(value), 1024)}`;
   return text;
 }

@@ -50,6 +50,7 @@ const MAX_REPRESENTATIVES = 4;
 /** The processes of this host by network namespace, newest first. */
 interface Namespaces {
   readonly pids: ReadonlyMap<number, readonly number[]>;
+  readonly ofPid: ReadonlyMap<number, number>;
   /** Time of the monotonic clock, in ms. */
   readonly at: number;
   /** All processes were gone through within SEARCH_MS. */
@@ -57,13 +58,21 @@ interface Namespaces {
   readonly denied: boolean;
 }
 
+const NOTHING_LISTED: Namespaces = {
+  pids: new Map(),
+  ofPid: new Map(),
+  at: Number.NEGATIVE_INFINITY,
+  complete: true,
+  denied: false,
+};
+
 /**
  * Finds the process that holds a connection's socket: from the addresses to the socket's inode by
  * /proc/PID/net/tcp{,6} of each network namespace, from the inode to the process by /proc/PID/fd. It costs from a
  * millisecond to SEARCH_MS, so the caller remembers the result and limits how often it is asked.
  */
 export class SocketOwners {
-  #namespaces: Namespaces = { pids: new Map(), at: Number.NEGATIVE_INFINITY, complete: true, denied: false };
+  #namespaces: Namespaces = NOTHING_LISTED;
   #cgroupMount: string | undefined | null = null;
 
   constructor(private readonly proc: ProcReader) {}
@@ -77,19 +86,19 @@ export class SocketOwners {
     const wasFresh = started - this.#namespaces.at < NAMESPACES_FRESH_MS;
     if (!wasFresh) this.#namespaces = this.#list(started);
     const search = new Search(this.proc, addresses, started + SEARCH_MS);
-    let sockets = search.sockets(this.#namespaces.pids);
+    let sockets = search.sockets(this.#namespaces);
     if (sockets.length === 0 && wasFresh && !search.late) {
       // It may be in a namespace that is newer than the list.
       this.#namespaces = this.#list(started);
-      sockets = search.sockets(this.#namespaces.pids);
+      sockets = search.sockets(this.#namespaces);
     }
     search.late ||= !this.#namespaces.complete;
     if (sockets.length === 0) return { reason: this.#whyNoSocket(search, sawSocket) };
 
     const owners = sockets
-      .map((socket) => search.holders(socket, this.#namespaces.pids))
+      .map((socket) => search.holders(socket, this.#namespaces))
       .filter(({ length }) => length > 0);
-    if (owners.length === 0) return { reason: this.#whyNone(search) ?? 'exited' };
+    if (owners.length === 0) return { reason: this.#whyNoHolder(search) };
     const named = sockets.length === 1 ? owners : owners.filter((holders) => this.#anyInCgroup(holders, cgroupId));
     if (named.length !== 1) return { reason: 'ambiguous' };
     // Who inherited the socket is younger than who opened it: of several the oldest, and of these the lowest pid.
@@ -102,6 +111,7 @@ export class SocketOwners {
   #list(now: number): Namespaces {
     const deniedBefore = this.proc.denied;
     const pids = new Map<number, number[]>();
+    const ofPid = new Map<number, number>();
     let complete = true;
     for (const pid of this.proc.pids()) {
       if (performance.now() - now > SEARCH_MS) {
@@ -111,25 +121,27 @@ export class SocketOwners {
       const netns = this.proc.netns(pid);
       // A zombie is in no namespace any more, and holds no files.
       if (netns === undefined) continue;
+      ofPid.set(pid, netns);
       const others = pids.get(netns);
       if (others === undefined) pids.set(netns, [pid]);
       else others.push(pid);
     }
-    return { pids, at: now, complete, denied: this.proc.denied > deniedBefore };
+    return { pids, ofPid, at: now, complete, denied: this.proc.denied > deniedBefore };
   }
 
   #whyNoSocket(search: Search, sawSocket: boolean): NotFound {
-    const hindrance = this.#whyNone(search);
-    if (hindrance !== undefined) return hindrance;
-    if (sawSocket || search.addressIsLocal) return 'exited';
+    if (search.late) return 'lookup_limit';
+    // A namespace that has the address was looked at, and has no such socket.
+    if (search.addressIsLocal) return 'exited';
+    if (search.denied || this.#namespaces.denied) return 'not_permitted';
+    if (sawSocket) return 'exited';
     const setting = isIPv4(search.localAddress) ? 'ipv4/ip_forward' : 'ipv6/conf/all/forwarding';
     return this.proc.read(`sys/net/${setting}`, 16)?.trim() === '1' ? 'forwarded' : 'other_host';
   }
 
-  /** What kept the search from being certain that there is nothing. */
-  #whyNone(search: Search): NotFound | undefined {
+  #whyNoHolder(search: Search): NotFound {
     if (search.late) return 'lookup_limit';
-    return search.denied || this.#namespaces.denied ? 'not_permitted' : undefined;
+    return search.denied ? 'not_permitted' : 'exited';
   }
 
   #anyInCgroup(holders: readonly Holder[], cgroupId: bigint): boolean {
@@ -170,45 +182,55 @@ class Search {
   }
 
   /** The sockets with these addresses, by namespace. */
-  sockets(namespaces: Namespaces['pids']): { netns: number; inode: number }[] {
+  sockets(namespaces: Namespaces): { netns: number; inode: number }[] {
     // Writing out a namespace's table means a walk over the whole host's hash table (milliseconds on large machines):
     // the namespaces that have the address come first, and the rest only if it is in none (transparent proxies).
     const having: number[] = [];
     const others: number[] = [];
-    for (const [netns, pids] of namespaces) (this.#hasAddress(pids) ? having : others).push(netns);
+    for (const [netns, pids] of namespaces.pids) (this.#hasAddress(pids) ? having : others).push(netns);
     this.addressIsLocal = having.length > 0;
     const found = this.#socketsIn(having, namespaces);
     return found.length > 0 ? found : this.#socketsIn(others, namespaces);
   }
 
-  /** The processes that hold a socket; looked for among those of its namespace first, as most sockets stay there. */
-  holders(socket: { netns: number; inode: number }, namespaces: Namespaces['pids']): Holder[] {
-    const holders: Holder[] = [];
+  /**
+   * The processes that hold a socket. First those of its namespace and those that the list doesn't know yet, newest
+   * first; the rest only if it is none of these, as sockets are rarely passed or taken along to another namespace
+   * (slirp4netns and its like).
+   */
+  holders(socket: { netns: number; inode: number }, namespaces: Namespaces): Holder[] {
+    const near: number[] = [];
+    const far: number[] = [];
+    for (const pid of this.proc.pids()) {
+      const netns = namespaces.ofPid.get(pid);
+      (netns === undefined || netns === socket.netns ? near : far).push(pid);
+    }
     const link = `socket:[${socket.inode}]`;
+    const holders = this.#holdersAmong(near, link);
+    return holders.length > 0 ? holders : this.#holdersAmong(far, link);
+  }
+
+  #holdersAmong(pids: readonly number[], link: string): Holder[] {
+    const holders: Holder[] = [];
     let deadline = this.deadline;
-    const search = (pids: readonly number[]): void => {
-      for (const pid of pids) {
-        if (performance.now() > deadline) {
-          this.late = true;
-          return;
-        }
-        const holder = this.#holds(pid, link);
-        if (holder === undefined) continue;
-        if (holders.length === 0) deadline = Math.min(deadline, performance.now() + SHARED_SEARCH_MS);
-        holders.push(holder);
+    for (const pid of pids) {
+      if (performance.now() > deadline) {
+        this.late = true;
+        break;
       }
-    };
-    search(namespaces.get(socket.netns) ?? []);
-    // A socket is passed on or taken along to another namespace only rarely (slirp4netns and its like).
-    if (holders.length === 0) for (const [netns, pids] of namespaces) if (netns !== socket.netns) search(pids);
+      const holder = this.#holds(pid, link);
+      if (holder === undefined) continue;
+      if (holders.length === 0) deadline = Math.min(deadline, performance.now() + SHARED_SEARCH_MS);
+      holders.push(holder);
+    }
     return holders;
   }
 
-  #socketsIn(list: readonly number[], namespaces: Namespaces['pids']): { netns: number; inode: number }[] {
+  #socketsIn(list: readonly number[], namespaces: Namespaces): { netns: number; inode: number }[] {
     const found: { netns: number; inode: number }[] = [];
     for (const netns of list) {
       for (const { file, needle } of this.#tables) {
-        const inode = this.#inode(namespaces.get(netns)!, file, needle);
+        const inode = this.#inode(namespaces.pids.get(netns)!, file, needle);
         if (inode !== undefined) found.push({ netns, inode });
       }
     }
@@ -248,8 +270,12 @@ class Search {
   #holds(pid: number, link: string): Holder | undefined {
     const { names, more } = this.proc.openFiles(pid, MAX_OPEN_FILES);
     if (more) this.late = true;
+    const deniedBefore = this.proc.denied;
     for (const name of names) {
-      if (this.proc.link(`${pid}/fd/${name}`) !== link) continue;
+      const target = this.proc.link(`${pid}/fd/${name}`);
+      // Refused once, refused for all of the process's files.
+      if (this.proc.denied !== deniedBefore) return undefined;
+      if (target !== link) continue;
       const stat = this.proc.stat(pid);
       // Once more, now that the start time is known: it was the same process then.
       if (stat === undefined || this.proc.link(`${pid}/fd/${name}`) !== link) return undefined;

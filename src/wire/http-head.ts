@@ -123,7 +123,10 @@ export function parseHeaders(head: string, version: string): HeaderBlock | undef
       // A folded line (RFC 9112 section 5.2) belongs to the value above it.
       framing.doubt(head.slice(at, end));
       const last = headers.at(-1);
-      if (last !== undefined) last.value = `${last.value} ${trimmed(head, at, end)}`;
+      if (last !== undefined) {
+        framing.doubt(last.name);
+        last.value = `${last.value} ${trimmed(head, at, end)}`;
+      }
     } else if (colon >= end || colon === at) {
       framing.doubt(head.slice(at, end));
     } else {
@@ -183,7 +186,7 @@ class FramingHeaders {
       const codings = this.#transferEncodings
         .join(',')
         .split(',')
-        .map((coding) => coding.trim().toLowerCase())
+        .map((coding) => trimmed(coding, 0, coding.length).toLowerCase())
         .filter((coding) => coding !== '');
       return codings.length > 0 && codings.indexOf('chunked') === codings.length - 1 ? 'chunked' : 'unsure';
     }

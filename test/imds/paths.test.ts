@@ -85,7 +85,22 @@ describe('judgedPath', () => {
   });
 
   it('gives a normal form that it leaves alone, for any target', () => {
-    const piece = fc.constantFrom('/', '..', '.', '%2e', '%2f', '%25', 'latest', '2016-01-01', '?', '#', 'A', '\xff', ':', '@');
+    const piece = fc.constantFrom(
+      '/',
+      '..',
+      '.',
+      '%2e',
+      '%2f',
+      '%25',
+      'latest',
+      '2016-01-01',
+      '?',
+      '#',
+      'A',
+      '\xff',
+      ':',
+      '@',
+    );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
         const { path } = judgedPath(`/${pieces.join('')}`);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -45,7 +46,7 @@ describe('WorkBudget', () => {
     now += 200;
     expect(work(1)).toBe(1);
     now += 1e6;
-    expect(work(51)).toBe(51); // a long rest saves up no more than the burst
+    expect(work(60)).toBe(60); // a long rest saves up no more than the burst
     expect(work(1)).toBeUndefined();
   });
 });
@@ -58,8 +59,9 @@ describe('BootClock', () => {
 
   it('knows the time of boot to a hundredth of a second', () => {
     const clock = new BootClock('/proc');
-    const before = Date.now() - clock.epochMs(0);
-    expect(Math.abs(before / 1000 - Number(process.hrtime.bigint()) / 1e9)).toBeLessThan(0.05);
+    const script = 'import time; print(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))';
+    const boot = Number(execFileSync('python3', ['-c', script], { encoding: 'utf8' })) * 1000;
+    expect(Math.abs(clock.epochMs(0) - boot)).toBeLessThan(10);
     expect(clock.epochMs(100) - clock.epochMs(0)).toBe(1000);
   });
 });

@@ -1,0 +1,55 @@
+# The native capture module: a plain shared library for FFI, no Node addon. `npm run build:native` runs this through
+# native/build.mjs, which says in `static_libraries` what to link in.
+{
+  'variables': {
+    'static_libraries%': [],
+    'multiarch': '<!(gcc -dumpmachine)',
+  },
+  'targets': [
+    {
+      'target_name': 'imds_capture',
+      'type': 'loadable_module',
+      'target_conditions': [['OS=="linux"', {'product_extension': 'so'}]], # after node-gyp has set 'node'
+      'sources': [
+        'native/capture.c',
+        'native/source_ebpf.c',
+        'native/ebpf_host.c',
+        'native/ebpf_load.c',
+        'native/ebpf_selftest.c',
+        'native/ebpf_probe.c',
+        'native/static_link.c',
+      ],
+      'variables': {
+        'clang_bpf': ['clang', '-O2', '-g', '-target', 'bpf', '-Wall', '-Wextra', '-Werror', '-I/usr/include/<(multiarch)'],
+        'bpf_sources': ['native/imds.bpf.c', 'native/record.h'],
+      },
+      'actions': [
+        {
+          'action_name': 'bpf_core',
+          'inputs': ['<@(bpf_sources)'],
+          'outputs': ['<(INTERMEDIATE_DIR)/imds.core.bpf.o'],
+          'action': ['<@(clang_bpf)', '-c', 'native/imds.bpf.c', '-o', '<@(_outputs)'],
+        },
+        {
+          'action_name': 'bpf_plain',
+          'inputs': ['<@(bpf_sources)'],
+          'outputs': ['<(INTERMEDIATE_DIR)/imds.plain.bpf.o'],
+          'action': ['<@(clang_bpf)', '-DIMDS_NO_CORE', '-c', 'native/imds.bpf.c', '-o', '<@(_outputs)'],
+        },
+        {
+          # A copy, newer than the programs, so that make assembles it again after they changed.
+          'action_name': 'embed',
+          'inputs': ['native/objects.S', '<(INTERMEDIATE_DIR)/imds.core.bpf.o', '<(INTERMEDIATE_DIR)/imds.plain.bpf.o'],
+          'outputs': ['<(INTERMEDIATE_DIR)/objects.S'],
+          'action': ['cp', 'native/objects.S', '<@(_outputs)'],
+          'process_outputs_as_sources': 1,
+        },
+      ],
+      'defines': ['_GNU_SOURCE'],
+      'include_dirs': ['native', '<(INTERMEDIATE_DIR)'],
+      'cflags': ['-std=gnu11', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'],
+      'ldflags': ['-Wl,--version-script=<(module_root_dir)/native/exports.map', '-Wl,--wrap=stderr', '-Wl,-z,defs', '-Wl,-z,relro,-z,now', '-pthread'],
+      'libraries': ['<@(static_libraries)'],
+    },
+  ],
+}

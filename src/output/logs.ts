@@ -1,0 +1,91 @@
+import { type Logger, type LoggerOptions, pino } from 'pino';
+import type { Level } from '../imds/types.js';
+import { type EcsContext, ecsFields, ecsLog } from './ecs.js';
+import { escapeJson } from './escape.js';
+import { PrivateDirectory } from './private-directory.js';
+import type { ShownEvent } from './redact.js';
+import { RotatingFile, type RotationOptions } from './rotating-file.js';
+import type { TextLine } from './text.js';
+
+/** The levels of the interface, in pino's numbers for the like (NOTICE between info and warn, as in syslog). */
+const LEVELS: Readonly<Record<Level, number>> = { INFO: 30, NOTICE: 35, WARNING: 40, ERROR: 50 };
+
+const LOGGER_OPTIONS: LoggerOptions<Level, true> = {
+  level: 'INFO',
+  customLevels: LEVELS,
+  useOnlyCustomLevels: true,
+  base: null,
+  // The event has its own time: the request's.
+  timestamp: false,
+  messageKey: 'message',
+  formatters: { level: (label) => ({ log: ecsLog(label as Level) }) },
+};
+
+/** Both files together stay under about 1.1 GiB. */
+const ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
+
+/** What closing may take, in milliseconds. */
+const CLOSE_WITHIN_MS = 900;
+
+/** The log directory: `imds-trace.log`, a line per event, and `imds-events.ndjson`, an ECS object per line. */
+export class LogFiles {
+  #directory: PrivateDirectory;
+  readonly #path: string;
+  readonly #context: EcsContext;
+  readonly #trace: RotatingFile;
+  readonly #events: RotatingFile;
+  readonly #logger: Logger<Level, true>;
+  /** The text that belongs to the object that pino is serialising. */
+  #line = '';
+  #errors = 0;
+
+  /** Opens or creates directory and files. Throws TracerError where the directory can't be used. */
+  constructor(directory: string, context: EcsContext, rotation: RotationOptions = ROTATION) {
+    this.#path = directory;
+    this.#context = context;
+    this.#directory = new PrivateDirectory(directory);
+    const count = (errors: number): void => {
+      this.#errors += errors;
+    };
+    this.#trace = new RotatingFile(this.#directory, 'imds-trace', 'log', rotation, count);
+    this.#events = new RotatingFile(this.#directory, 'imds-events', 'ndjson', rotation, count);
+    this.#logger = pino<Level, true>(LOGGER_OPTIONS, {
+      write: (json: string) => {
+        this.#events.append(escapeJson(json.trimEnd()));
+        this.#trace.append(this.#line);
+      },
+    });
+  }
+
+  /** Lines that were lost and file operations that failed (and are tried again), so far. */
+  get errors(): number {
+    return this.#errors;
+  }
+
+  /** Adds the event to both files. `text` is its text form. Never throws. */
+  write(event: ShownEvent, text: TextLine): void {
+    this.#line = text.line;
+    this.#logger[text.level](ecsFields(event, this.#context), text.message);
+  }
+
+  /** Goes on in new files of the same names, after an outside logrotate has renamed them. Never throws. */
+  reopen(): void {
+    const old = this.#directory;
+    try {
+      this.#directory = new PrivateDirectory(this.#path);
+    } catch {
+      // The directory as it was is still open; going on there loses nothing.
+      this.#errors += 1;
+      return;
+    }
+    this.#trace.reopen(this.#directory);
+    this.#events.reopen(this.#directory);
+    old.close();
+  }
+
+  /** Writes what is pending, within a second, and closes. Never rejects. */
+  async close(): Promise<void> {
+    await Promise.all([this.#trace.close(CLOSE_WITHIN_MS), this.#events.close(CLOSE_WITHIN_MS)]);
+    this.#directory.close();
+  }
+}
