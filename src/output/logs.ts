@@ -11,7 +11,8 @@ import type { TextLine } from './text.js';
 const LEVELS: Readonly<Record<Level, number>> = { INFO: 30, NOTICE: 35, WARNING: 40, ERROR: 50 };
 
 const LOGGER_OPTIONS: LoggerOptions<Level, true> = {
-  level: 'INFO',
+  // As an option, pino would look for `INFO` in lower case: set below.
+  level: 'silent',
   customLevels: LEVELS,
   useOnlyCustomLevels: true,
   base: null,
@@ -55,6 +56,7 @@ export class LogFiles {
         this.#trace.append(this.#line);
       },
     });
+    this.#logger.level = 'INFO';
   }
 
   /** Lines that were lost and file operations that failed (and are tried again), so far. */

@@ -166,7 +166,8 @@ function redactScript(text: string): string {
   const options = new OptionReader();
   let out = '';
   let done = 0;
-  for (const { start, end, endsCommand } of shellWords(text)) {
+  for (const { start, end, beginsCommand } of shellWords(text)) {
+    if (beginsCommand) options.reset();
     const word = text.slice(start, end);
     const secret = options.next(word);
     // `$TOKEN` and `$(…)` name a value; they are none.
@@ -174,17 +175,18 @@ function redactScript(text: string): string {
       out += text.slice(done, start + secret) + REDACTED;
       done = end;
     }
-    if (endsCommand) options.reset();
   }
   return done === 0 ? text : out + text.slice(done);
 }
 
 /** Words of a shell script, without the quotes around them; good enough to find options and their values. */
-function* shellWords(text: string): Generator<{ start: number; end: number; endsCommand: boolean }> {
+function* shellWords(text: string): Generator<{ start: number; end: number; beginsCommand: boolean }> {
   let at = 0;
+  let beginsCommand = true;
   while (at < text.length) {
     const first = text[at]!;
     if (/[\s;|&()]/.test(first)) {
+      beginsCommand ||= first === '\n' || !/\s/.test(first);
       at++;
       continue;
     }
@@ -204,7 +206,7 @@ function* shellWords(text: string): Generator<{ start: number; end: number; ends
       }
       at = end;
     }
-    const next = text[at];
-    yield { start, end, endsCommand: next === ';' || next === '|' || next === '\n' || next === '&' || next === '(' };
+    yield { start, end, beginsCommand };
+    beginsCommand = false;
   }
 }

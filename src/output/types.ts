@@ -1,3 +1,4 @@
+import type { CaptureSource } from '../capture/types.js';
 import type { Judgement } from '../imds/types.js';
 import type { Attribution } from '../process/types.js';
 import type { RequestHead, ResponseHead, UnparsedBytes } from '../wire/types.js';
@@ -44,9 +45,9 @@ export interface StartedEvent {
   kind: 'tracer-started';
   time: number;
   version: string;
-  source: string;
-  /** Why this source, where the choice was automatic. */
-  sourceReason?: string;
+  source: CaptureSource['kind'];
+  /** Which source and how it is attached, for people. */
+  sourceDetail: string;
   providers: readonly string[];
   endpoints: readonly { address: string; port: number }[];
 }

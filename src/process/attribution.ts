@@ -293,10 +293,11 @@ export class Attributor {
     for (const ancestor of described.ancestors) this.#memory.release(ancestor);
   }
 
+  /** One from each at a time, so that a crowd in one of them does not cost the others all they have. */
   #keepBounds(): void {
+    const caches = [this.#clients, this.#processes, this.#connections];
     while (this.#memory.bytes > LIMITS.memory) {
-      // What can be found out again goes first, connections last.
-      if (!this.#clients.dropOldest() && !this.#processes.dropOldest() && !this.#connections.dropOldest()) return;
+      if (!caches.map((cache) => cache.dropOldest()).includes(true)) return;
     }
   }
 }

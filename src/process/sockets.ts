@@ -88,16 +88,14 @@ export class SocketOwners {
     const search = new Search(this.proc, addresses, started + SEARCH_MS);
     let sockets = search.sockets(this.#namespaces);
     if (sockets.length === 0 && wasFresh && !search.late) {
-      // It may be in a namespace that is newer than the list.
+      // It may be in a namespace that is newer than the list: only such are looked at now.
       this.#namespaces = this.#list(started);
       sockets = search.sockets(this.#namespaces);
     }
     search.late ||= !this.#namespaces.complete;
     if (sockets.length === 0) return { reason: this.#whyNoSocket(search, sawSocket) };
 
-    const owners = sockets
-      .map((socket) => search.holders(socket, this.#namespaces))
-      .filter(({ length }) => length > 0);
+    const owners = sockets.map((socket) => search.holders(socket, this.#namespaces)).filter(({ length }) => length > 0);
     if (owners.length === 0) return { reason: this.#whyNoHolder(search) };
     const named = sockets.length === 1 ? owners : owners.filter((holders) => this.#anyInCgroup(holders, cgroupId));
     if (named.length !== 1) return { reason: 'ambiguous' };
@@ -157,6 +155,11 @@ export class SocketOwners {
   }
 }
 
+interface Socket {
+  netns: number;
+  inode: number;
+}
+
 /** One search: what it looks for, and what it met on the way. */
 class Search {
   readonly localAddress: string;
@@ -166,6 +169,7 @@ class Search {
   late = false;
   readonly #tables: { file: string; needle: Buffer }[];
   readonly #deniedBefore: number;
+  readonly #seen = new Set<number>();
 
   constructor(
     private readonly proc: ProcReader,
@@ -181,14 +185,18 @@ class Search {
     return this.proc.denied > this.#deniedBefore;
   }
 
-  /** The sockets with these addresses, by namespace. */
-  sockets(namespaces: Namespaces): { netns: number; inode: number }[] {
+  /** The sockets with these addresses in the namespaces that this search has not seen yet. */
+  sockets(namespaces: Namespaces): Socket[] {
     // Writing out a namespace's table means a walk over the whole host's hash table (milliseconds on large machines):
     // the namespaces that have the address come first, and the rest only if it is in none (transparent proxies).
     const having: number[] = [];
     const others: number[] = [];
-    for (const [netns, pids] of namespaces.pids) (this.#hasAddress(pids) ? having : others).push(netns);
-    this.addressIsLocal = having.length > 0;
+    for (const [netns, pids] of namespaces.pids) {
+      if (this.#seen.has(netns)) continue;
+      this.#seen.add(netns);
+      (this.#hasAddress(pids) ? having : others).push(netns);
+    }
+    if (having.length > 0) this.addressIsLocal = true;
     const found = this.#socketsIn(having, namespaces);
     return found.length > 0 ? found : this.#socketsIn(others, namespaces);
   }
@@ -198,7 +206,7 @@ class Search {
    * first; the rest only if it is none of these, as sockets are rarely passed or taken along to another namespace
    * (slirp4netns and its like).
    */
-  holders(socket: { netns: number; inode: number }, namespaces: Namespaces): Holder[] {
+  holders(socket: Socket, namespaces: Namespaces): Holder[] {
     const near: number[] = [];
     const far: number[] = [];
     for (const pid of this.proc.pids()) {
@@ -226,12 +234,14 @@ class Search {
     return holders;
   }
 
-  #socketsIn(list: readonly number[], namespaces: Namespaces): { netns: number; inode: number }[] {
-    const found: { netns: number; inode: number }[] = [];
+  #socketsIn(list: readonly number[], namespaces: Namespaces): Socket[] {
+    const found: Socket[] = [];
     for (const netns of list) {
       for (const { file, needle } of this.#tables) {
         const inode = this.#inode(namespaces.pids.get(netns)!, file, needle);
-        if (inode !== undefined) found.push({ netns, inode });
+        if (inode === undefined) continue;
+        found.push({ netns, inode });
+        break;
       }
     }
     return found;

@@ -3,7 +3,7 @@ import type { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
 import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-responses.js';
-import { TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
+import { TCP_ACK, TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
 import { Pairing, type ResponseStart } from './pairing.js';
 import { TcpStream } from './tcp.js';
@@ -37,6 +37,8 @@ export class Connection implements RequestOwner, ResponseOwner {
   readonly #pairing = new Pairing();
   #early: EarlyResponse | undefined;
   #nextId = 0;
+  /** The last acknowledgment by the service: what it had received of the requests. */
+  #serverHas: number | undefined;
 
   constructor(sink: ConnectionSink, counters: WireCounters) {
     this.#sink = sink;
@@ -80,20 +82,21 @@ export class Connection implements RequestOwner, ResponseOwner {
     if (this.over) return;
     const egress = direction === 'egress';
     const stream = egress ? this.#egress : this.#ingress;
+    if (!egress && (segment.flags & TCP_ACK) !== 0 && stream.isNear(segment)) this.#serverHas = segment.ack;
     if ((segment.flags & TCP_RST) !== 0) {
       if (stream.isNear(segment)) this.end(time);
       return;
     }
     if ((segment.flags & TCP_URG) !== 0 && segment.payloadLength > 0) this.#urgent(egress, segment, time);
     stream.push(segment, time);
-    if (this.waiting) this.giveUpHoles(time);
-    if (this.#egress.finished && this.#ingress.finished) this.end(time);
+    this.giveUpHoles(time);
   }
 
   /** Goes on behind holes that were open for longer than HOLE_TIMEOUT_MS. */
   giveUpHoles(now: number): void {
     if (isOverdue(this.#egress, now)) this.#egress.flush(now);
     if (isOverdue(this.#ingress, now)) this.#ingress.flush(now);
+    if (this.#egress.finished && this.#ingress.finished) this.end(now);
   }
 
   /** The connection is over, or its owner (cause `evicted`) will not follow it any longer. Half a head is told of. */
@@ -102,6 +105,8 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.over = true;
     this.#egress.flush(time);
     this.#ingress.flush(time);
+    // A request that was lost, and nothing sent behind it that would show the hole.
+    if (this.#serverHas !== undefined) this.#egress.missedUntil(this.#serverHas, time);
     this.#egress.close();
     this.#ingress.close();
     this.#requests.end(cause === 'evicted' ? 'evicted' : 'non_http');

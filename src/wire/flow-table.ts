@@ -86,10 +86,10 @@ export class FlowTable<F extends Flow> {
   expire(now: number): void {
     if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
     this.#lastSweep = now;
-    for (const entry of this.#keeping) {
+    for (const entry of [...this.#keeping]) {
       if (!entry.flow.connection.waiting) continue;
       entry.flow.connection.giveUpHoles(now);
-      if (entry.flow.connection.bufferedBytes === 0 && !entry.flow.connection.waiting) this.#keeping.delete(entry);
+      if (entry.flow.connection.over || !keepsBytes(entry.flow.connection)) this.#settle(entry);
     }
     for (const entry of this.#open.values()) {
       if (!isPast(entry.lastUse, now, FLOW_IDLE_MS)) break;
@@ -118,7 +118,7 @@ export class FlowTable<F extends Flow> {
       this.#closed.set(entry.key, entry);
       return;
     }
-    if (connection.bufferedBytes > 0 || connection.waiting) {
+    if (keepsBytes(connection)) {
       this.#keeping.delete(entry);
       this.#keeping.add(entry);
     } else if (this.#keeping.size > 0) {
@@ -147,6 +147,8 @@ export class FlowTable<F extends Flow> {
     this.#keeping.delete(entry);
   }
 }
+
+const keepsBytes = (connection: Connection): boolean => connection.bufferedBytes > 0 || connection.waiting;
 
 /** A bare ACK, or the late FIN or RST of a connection that is forgotten, begins nothing. */
 const canBegin = (segment: TcpSegment): boolean =>

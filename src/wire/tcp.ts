@@ -131,6 +131,15 @@ export class TcpStream {
     this.#settle(time);
   }
 
+  /**
+   * The receiver acknowledged all before `ack`: what is missing up to there will not come. One number too many is the FIN's,
+   * if that was lost.
+   */
+  missedUntil(ack: number, time: number): void {
+    const missing = (ack - this.#next) | 0;
+    if (this.#started && !this.finished && missing > 1 && missing <= SEQUENCE_WINDOW) this.#gapTo(ack, time);
+  }
+
   /** Forgets what is kept and takes nothing any more. */
   close(): void {
     this.finished = true;

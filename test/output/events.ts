@@ -1,4 +1,4 @@
-import type { RequestEvent } from '../../src/output/types.js';
+import type { RequestEvent, TracerStats } from '../../src/output/types.js';
 import type { HttpHeader } from '../../src/wire/types.js';
 
 /** The request of the documented example line, with whatever a test changes. */
@@ -61,8 +61,31 @@ export function requestHead(
 }
 
 /** The same event, made by a process with these arguments. */
-export function eventOf(args: readonly string[], changes: Partial<RequestEvent> = {}, argsTruncated = false): RequestEvent {
+export function eventOf(
+  args: readonly string[],
+  changes: Partial<RequestEvent> = {},
+  argsTruncated = false,
+): RequestEvent {
   const event = requestEvent(changes);
   const process = event.attribution.process!;
   return { ...event, attribution: { ...event.attribution, process: { ...process, args, argsTruncated } } };
 }
+
+export const stats: TracerStats = {
+  packets_seen: 5,
+  packets_captured: 3,
+  ring_dropped: 1,
+  packets_passed_over: 1,
+  packets_refused: 0,
+  truncated: 0,
+  connects_dropped: 0,
+  connections: 1,
+  requests: 12,
+  by_verdict: { normal_mode: 4, hardened: 8 },
+  unparsed: 0,
+  gaps: 0,
+  flows_evicted: 0,
+  attributed: 1,
+  unattributed: 0,
+  log_errors: 0,
+};

@@ -68,7 +68,8 @@ describe('BootClock', () => {
 
 describe('user names', () => {
   it('reads passwd(5) and nothing else', () => {
-    const text = 'root:x:0:0::/:/bin/sh\n#c:x:1:1\n+nis:::\nbad\ntoor:x:0:0::/:\nj\xf6rg:x:1000:1000::/:\nlong:x:99999999999:1\n';
+    const text =
+      'root:x:0:0::/:/bin/sh\n#c:x:1:1\n+nis:::\nbad\ntoor:x:0:0::/:\nj\xf6rg:x:1000:1000::/:\nlong:x:99999999999:1\n';
     expect([...parsePasswd(Buffer.from(text, 'latin1'))]).toEqual([
       [0, 'root'],
       [1000, 'j\\xf6rg'],

@@ -114,7 +114,12 @@ describe('describeCgroup', () => {
 
   it('is quick and bounded with thousands of segments', () => {
     const started = performance.now();
-    for (const path of [`${'/a'.repeat(2048)}`, `${'/..'.repeat(1365)}`, `/docker/${'0'.repeat(4000)}`, '/_'.repeat(2048)]) {
+    for (const path of [
+      `${'/a'.repeat(2048)}`,
+      `${'/..'.repeat(1365)}`,
+      `/docker/${'0'.repeat(4000)}`,
+      '/_'.repeat(2048),
+    ]) {
       for (let i = 0; i < 50; i++) describeCgroup(path);
     }
     expect((performance.now() - started) / 200).toBeLessThan(5);

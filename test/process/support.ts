@@ -12,7 +12,11 @@ export const sleep = (ms: number): Promise<void> => new Promise((resolve) => set
 /** A process as the kernel would report it: a start time within the clock tick that /proc shows. */
 export function kernelProcess(pid: number): KernelProcess {
   const stat = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))!;
-  return { pid, startBootNs: BigInt(stat.startTicks) * 10_000_000n + 1_234_567n, comm: Buffer.from(stat.comm, 'latin1') };
+  return {
+    pid,
+    startBootNs: BigInt(stat.startTicks) * 10_000_000n + 1_234_567n,
+    comm: Buffer.from(stat.comm, 'latin1'),
+  };
 }
 
 export function connectRecord(fields: Partial<ConnectRecord> = {}): ConnectRecord {

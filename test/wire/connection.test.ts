@@ -9,7 +9,8 @@ const CHUNKED = 'Transfer-Encoding: chunked\r\n';
 
 describe('requests', () => {
   it('gives a head as it was sent', () => {
-    const head = 'PUT /latest/api/token HTTP/1.1\r\nhost:100.100.100.200\r\nX-Aliyun-ECS-Metadata-Token-TTL-Seconds: 60\r\n\r\n';
+    const head =
+      'PUT /latest/api/token HTTP/1.1\r\nhost:100.100.100.200\r\nX-Aliyun-ECS-Metadata-Token-TTL-Seconds: 60\r\n\r\n';
     expect(read(head).record.requests).toEqual([
       {
         time: 1_000,
@@ -45,25 +46,61 @@ describe('requests', () => {
     ['no header', ['GET /a HTTP/1.1\r\n\r\n'], ['0 GET /a']],
     ['12 KiB of headers', [GET('/a', `X: ${'x'.repeat(12_000)}\r\n`)], ['0 GET /a']],
     ['a body that looks like a request', [POST(GET('/no')) + GET('/yes')], ['0 POST /b', '1 GET /yes']],
-    ['such a body in a segment of its own', [POST('', `Content-Length: ${GET('/no').length}\r\n`), GET('/no'), GET('/yes')], ['0 POST /b', '1 GET /yes']],
-    ['a chunked one', [POST(`${GET('/no').length.toString(16)}\r\n${GET('/no')}\r\n0\r\n\r\n`, CHUNKED) + GET('/yes')], ['0 POST /b', '1 GET /yes']],
-    ['chunk extensions and trailers', [POST('1;a="b"\r\nx\r\n2 ;c\r\nyz\r\n000\r\nA: b\r\nC: d\r\n\r\n', CHUNKED) + GET('/yes')], ['0 POST /b', '1 GET /yes']],
-    ['a GET with a body', [GET('/a', 'Content-Length: 3\r\n') + 'xyz' + GET('/b')], ['0 GET /a', '1 GET /b']],
-    ['a TLS hello', [`\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03${'\x00'.repeat(90)}`, GET('/no')], ['0 unparsed non_http 101']],
-    ['the HTTP/2 preface', ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04', GET('/no')], ['0 unparsed non_http 28']],
+    [
+      'such a body in a segment of its own',
+      [POST('', `Content-Length: ${GET('/no').length}\r\n`), GET('/no'), GET('/yes')],
+      ['0 POST /b', '1 GET /yes'],
+    ],
+    [
+      'a chunked one',
+      [POST(`${GET('/no').length.toString(16)}\r\n${GET('/no')}\r\n0\r\n\r\n`, CHUNKED) + GET('/yes')],
+      ['0 POST /b', '1 GET /yes'],
+    ],
+    [
+      'chunk extensions and trailers',
+      [POST('1;a="b"\r\nx\r\n2 ;c\r\nyz\r\n000\r\nA: b\r\nC: d\r\n\r\n', CHUNKED) + GET('/yes')],
+      ['0 POST /b', '1 GET /yes'],
+    ],
+    ['a GET with a body', [`${GET('/a', 'Content-Length: 3\r\n')}xyz${GET('/b')}`], ['0 GET /a', '1 GET /b']],
+    [
+      'a TLS hello',
+      [`\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03${'\x00'.repeat(90)}`, GET('/no')],
+      ['0 unparsed non_http 101'],
+    ],
+    [
+      'the HTTP/2 preface',
+      ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04', GET('/no')],
+      ['0 unparsed non_http 28'],
+    ],
     ['HTTP/0.9', ['GET /\r\n', GET('/no')], ['0 unparsed non_http 7']],
     ['random bytes', ['\x00\xff\x80abc\r\n\r\n', GET('/no')], ['0 unparsed non_http 10']],
     ['a first line with two parts, a byte at a time', [...'AB CD\r\nEF'], ['0 unparsed non_http 7']],
     ['a space first', [' GET / HTTP/1.1\r\n\r\n'], ['0 unparsed non_http 19']],
-    ['conflicting lengths', [POST('', 'Content-Length: 1\r\nContent-Length: 2\r\n'), GET('/no')], ['0 POST /b', '1 unparsed non_http 43']],
-    ['a length and chunks', [POST('', `Content-Length: 1\r\n${CHUNKED}`) + GET('/no'), GET('/no')], ['0 POST /b', '1 unparsed non_http 43']],
-    ['chunks in HTTP/1.0', ['POST /b HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'], ['0 POST /b', '1 unparsed non_http 5']],
+    [
+      'conflicting lengths',
+      [POST('', 'Content-Length: 1\r\nContent-Length: 2\r\n'), GET('/no')],
+      ['0 POST /b', '1 unparsed non_http 43'],
+    ],
+    [
+      'a length and chunks',
+      [POST('', `Content-Length: 1\r\n${CHUNKED}`) + GET('/no'), GET('/no')],
+      ['0 POST /b', '1 unparsed non_http 43'],
+    ],
+    [
+      'chunks in HTTP/1.0',
+      ['POST /b HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+      ['0 POST /b', '1 unparsed non_http 5'],
+    ],
     ['a bad framing with nothing behind', [POST('', 'Content-Length: x\r\n')], ['0 POST /b']],
     ['a chunk size that is none', [POST('zz\r\n', CHUNKED) + GET('/no')], ['0 POST /b', '1 unparsed non_http 47']],
-    ['a bare line feed in chunked framing', [POST(`1\nx\r\n0\r\n\r\n`, CHUNKED)], ['0 POST /b', '1 unparsed non_http 9']],
+    [
+      'a bare line feed in chunked framing',
+      [POST(`1\nx\r\n0\r\n\r\n`, CHUNKED)],
+      ['0 POST /b', '1 unparsed non_http 9'],
+    ],
     ['a chunk longer than it says', [POST(`1\r\nxx\r\n0\r\n\r\n`, CHUNKED)], ['0 POST /b', '1 unparsed non_http 8']],
     ['a chunk size beyond 13 digits', [POST(`${'0'.repeat(14)}\r\n`, CHUNKED)], ['0 POST /b', '1 unparsed non_http 3']],
-    ['non-HTTP behind a request', [GET('/a') + '\x00\x01'], ['0 GET /a', '1 unparsed non_http 2']],
+    ['non-HTTP behind a request', [`${GET('/a')}\x00\x01`], ['0 GET /a', '1 unparsed non_http 2']],
   ])('reads %s', (_, payloads, lines) => {
     expect(read(...payloads).lines).toEqual(lines);
   });
@@ -71,7 +108,9 @@ describe('requests', () => {
   it('does not give up on trailers and extensions before the bound, and does behind it', () => {
     const long = 'x'.repeat(MAX_HEAD_BYTES - 10);
     expect(read(POST(`0;${long}\r\n\r\n`, CHUNKED) + GET('/a')).lines).toEqual(['0 POST /b', '1 GET /a']);
-    expect(read(POST('0\r\n', CHUNKED), `${long}\r\n`, `A: ${long}\r\n\r\n`, GET('/a')).lines[1]).toMatch(/^1 unparsed non_http/);
+    expect(read(POST('0\r\n', CHUNKED), `${long}\r\n`, `A: ${long}\r\n\r\n`, GET('/a')).lines[1]).toMatch(
+      /^1 unparsed non_http/,
+    );
   });
 
   it('bounds a head, and reads on at the next segment that begins with a request line', () => {
@@ -88,7 +127,9 @@ describe('requests', () => {
       `0 unparsed head_too_large ${MAX_HEAD_BYTES + 6}`,
       '1 GET /a',
     ]);
-    expect(read('A'.repeat(MAX_HEAD_BYTES), 'A', GET('/no')).lines).toEqual([`0 unparsed non_http ${MAX_HEAD_BYTES + 1}`]);
+    expect(read('A'.repeat(MAX_HEAD_BYTES), 'A', GET('/no')).lines).toEqual([
+      `0 unparsed non_http ${MAX_HEAD_BYTES + 1}`,
+    ]);
   });
 
   it('reads an endless head a byte at a time at a constant cost, within the bound', () => {
@@ -132,7 +173,11 @@ describe('gaps in the requests', () => {
   it.each<[string, (c: Conversation) => void, string[]]>([
     [
       'inside a body of known length',
-      (c) => c.client(POST('12', 'Content-Length: 9\r\n')).lose('egress', '3456').client(`789${GET('/a')}`),
+      (c) =>
+        c
+          .client(POST('12', 'Content-Length: 9\r\n'))
+          .lose('egress', '3456')
+          .client(`789${GET('/a')}`),
       ['0 POST /b', '1 GET /a'],
     ],
     [
@@ -142,12 +187,20 @@ describe('gaps in the requests', () => {
     ],
     [
       'inside a chunk',
-      (c) => c.client(POST('9\r\n12', CHUNKED)).lose('egress', '3456').client(`789\r\n0\r\n\r\n${GET('/a')}`),
+      (c) =>
+        c
+          .client(POST('9\r\n12', CHUNKED))
+          .lose('egress', '3456')
+          .client(`789\r\n0\r\n\r\n${GET('/a')}`),
       ['0 POST /b', '1 GET /a'],
     ],
     [
       'over the end of a body',
-      (c) => c.client(POST('12', 'Content-Length: 3\r\n')).lose('egress', `3${'GET '}`).client('/x HTTP/1.1\r\n\r\n', GET('/a')),
+      (c) =>
+        c
+          .client(POST('12', 'Content-Length: 3\r\n'))
+          .lose('egress', `3${'GET '}`)
+          .client('/x HTTP/1.1\r\n\r\n', GET('/a')),
       ['0 POST /b', '1 unparsed gap 4', '2 GET /a'],
     ],
     [
@@ -201,6 +254,15 @@ describe('gaps in the requests', () => {
     expect(body.client(GET('/a')).lines).toEqual(['0 POST /b', '1 GET /a']);
   });
 
+  it('are not ended in the middle of a segment', () => {
+    const conversation = new Conversation().lose('egress', 'xx').client('yy');
+    conversation.connection.giveUpHoles(conversation.time + HOLE_TIMEOUT_MS + 1);
+    // Sent again together with what follows: of this segment only what follows is new.
+    conversation.push('egress', segment({ seq: conversation.clientNext - 2, payload: `yy${GET('/no')}` }));
+    conversation.lose('egress', GET('/no')).client(GET('/a'));
+    expect(conversation.lines).toEqual(['0 unparsed gap 2', '1 GET /a']);
+  });
+
   it('waits a while for late segments before one is told', () => {
     const conversation = new Conversation();
     const late = conversation.make('egress', 'GET /a HTTP/1.1\r\n');
@@ -228,6 +290,24 @@ describe('connections that were open before', () => {
     expect(conversation.lines).toEqual(['0 GET /a', '0 200', '1 GET /b', '1 404']);
   });
 
+  it('attribute a response behind an informational one', () => {
+    const conversation = new Conversation({ handshake: false });
+    conversation.client(GET('/a')).server('HTTP/1.1 100 Continue\r\n\r\n').server(OK());
+    expect(conversation.lines).toEqual(['0 GET /a', '0 200']);
+  });
+
+  it('attribute nothing to pipelined requests', () => {
+    const conversation = new Conversation({ handshake: false });
+    conversation.client(GET('/1') + GET('/2')).server(OK('', '401 No'));
+    expect(conversation.lines).toEqual(['0 GET /1', '1 GET /2']);
+  });
+
+  it('end in half a request line that may be none', () => {
+    const conversation = new Conversation({ handshake: false }).client('GE');
+    conversation.connection.end(2_000);
+    expect(conversation.lines).toEqual(['0 unparsed gap 2', 'ended']);
+  });
+
   it('attribute nothing that may answer an earlier request', () => {
     const conversation = new Conversation({ handshake: false });
     conversation.server(OK('', '401 No')).client(GET('/a')).server(OK());
@@ -237,20 +317,110 @@ describe('connections that were open before', () => {
 
 describe('responses', () => {
   it.each<[string, (c: Conversation) => void, string[]]>([
-    ['by length', (c) => c.client(GET('/1')).server(OK()).client(GET('/2')).server(OK('', '404 No')), ['0 GET /1', '0 200', '1 GET /2', '1 404']],
-    ['pipelined', (c) => c.client(GET('/1') + GET('/2') + GET('/3')).server(OK() + OK('x', '401 No')).server(OK('', '403 No')), ['0 GET /1', '1 GET /2', '2 GET /3', '0 200', '1 401', '2 403']],
-    ['bodies that look like responses', (c) => c.client(GET('/1') + GET('/2')).server(OK(OK('', '401 No'))).server(OK('', '403 No')), ['0 GET /1', '1 GET /2', '0 200', '1 403']],
-    ['chunked', (c) => c.client(GET('/1')).server(`HTTP/1.1 200 OK\r\n${CHUNKED}\r\n4\r\nHTTP\r\n`).server('0\r\n\r\n').client(GET('/2')).server(OK()), ['0 GET /1', '0 200', '1 GET /2', '1 200']],
-    ['HEAD', (c) => c.client(GET('/1').replace('GET', 'HEAD') + GET('/2')).server('HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n').server(OK('', '401 No')), ['0 HEAD /1', '1 GET /2', '0 200', '1 401']],
-    ['204 and 304', (c) => c.client(GET('/1') + GET('/2') + GET('/3')).server('HTTP/1.1 204 X\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n').server(OK()), ['0 GET /1', '1 GET /2', '2 GET /3', '0 204', '1 304', '2 200']],
-    ['after 100 Continue', (c) => c.client(POST('', 'Content-Length: 2\r\nExpect: 100-continue\r\n')).server('HTTP/1.1 100 Continue\r\n\r\n').client('ab').server(OK()).client(GET('/2')).server(OK('', '401 No')), ['0 POST /b', '0 200', '1 GET /2', '1 401']],
-    ['until the connection closes', (c) => c.client(GET('/1')).server('HTTP/1.0 200 OK\r\n\r\n').server(OK('', '401 No')).finish(), ['0 GET /1', '0 200', 'ended']],
-    ['a byte at a time', (c) => c.client(GET('/1')).server(...OK()).client(GET('/2')).server(...OK('', '401 No')), ['0 GET /1', '0 200', '1 GET /2', '1 401']],
+    [
+      'by length',
+      (c) => c.client(GET('/1')).server(OK()).client(GET('/2')).server(OK('', '404 No')),
+      ['0 GET /1', '0 200', '1 GET /2', '1 404'],
+    ],
+    [
+      'pipelined',
+      (c) =>
+        c
+          .client(GET('/1') + GET('/2') + GET('/3'))
+          .server(OK() + OK('x', '401 No'))
+          .server(OK('', '403 No')),
+      ['0 GET /1', '1 GET /2', '2 GET /3', '0 200', '1 401', '2 403'],
+    ],
+    [
+      'bodies that look like responses',
+      (c) =>
+        c
+          .client(GET('/1') + GET('/2'))
+          .server(OK(OK('', '401 No')))
+          .server(OK('', '403 No')),
+      ['0 GET /1', '1 GET /2', '0 200', '1 403'],
+    ],
+    [
+      'chunked',
+      (c) =>
+        c
+          .client(GET('/1'))
+          .server(`HTTP/1.1 200 OK\r\n${CHUNKED}\r\n4\r\nHTTP\r\n`)
+          .server('0\r\n\r\n')
+          .client(GET('/2'))
+          .server(OK()),
+      ['0 GET /1', '0 200', '1 GET /2', '1 200'],
+    ],
+    [
+      'HEAD',
+      (c) =>
+        c
+          .client(GET('/1').replace('GET', 'HEAD') + GET('/2'))
+          .server('HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n')
+          .server(OK('', '401 No')),
+      ['0 HEAD /1', '1 GET /2', '0 200', '1 401'],
+    ],
+    [
+      '204 and 304',
+      (c) =>
+        c
+          .client(GET('/1') + GET('/2') + GET('/3'))
+          .server('HTTP/1.1 204 X\r\nContent-Length: 9\r\n\r\nHTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n')
+          .server(OK()),
+      ['0 GET /1', '1 GET /2', '2 GET /3', '0 204', '1 304', '2 200'],
+    ],
+    [
+      'after 100 Continue',
+      (c) =>
+        c
+          .client(POST('', 'Content-Length: 2\r\nExpect: 100-continue\r\n'))
+          .server('HTTP/1.1 100 Continue\r\n\r\n')
+          .client('ab')
+          .server(OK())
+          .client(GET('/2'))
+          .server(OK('', '401 No')),
+      ['0 POST /b', '0 200', '1 GET /2', '1 401'],
+    ],
+    [
+      'until the connection closes',
+      (c) => c.client(GET('/1')).server('HTTP/1.0 200 OK\r\n\r\n').server(OK('', '401 No')).finish(),
+      ['0 GET /1', '0 200', 'ended'],
+    ],
+    [
+      'a byte at a time',
+      (c) =>
+        c
+          .client(GET('/1'))
+          .server(...OK())
+          .client(GET('/2'))
+          .server(...OK('', '401 No')),
+      ['0 GET /1', '0 200', '1 GET /2', '1 401'],
+    ],
     ['no HTTP', (c) => c.client(GET('/1')).server('SSH-2.0-x\r\n\r\n'), ['0 GET /1']],
-    ['101 to an upgrade: then no requests', (c) => c.client(GET('/1', 'Upgrade: h2c\r\nConnection: upgrade\r\n')).server('HTTP/1.1 101 X\r\n\r\n').client('\x00\x01', GET('/no')), ['0 GET /1', '0 101']],
-    ['an upgrade that is refused', (c) => c.client(GET('/1', 'Upgrade: h2c\r\n')).server(OK()).client(GET('/2')), ['0 GET /1', '0 200', '1 GET /2']],
-    ['CONNECT granted: then no requests', (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server('HTTP/1.1 200 OK\r\n\r\n').client(GET('/no')), ['0 CONNECT a:1', '0 200']],
-    ['CONNECT refused', (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server(OK('', '405 No')).client(GET('/2')).server(OK()), ['0 CONNECT a:1', '0 405', '1 GET /2', '1 200']],
+    [
+      '101 to an upgrade: then no requests',
+      (c) =>
+        c
+          .client(GET('/1', 'Upgrade: h2c\r\nConnection: upgrade\r\n'))
+          .server('HTTP/1.1 101 X\r\n\r\n')
+          .client('\x00\x01', GET('/no')),
+      ['0 GET /1', '0 101'],
+    ],
+    [
+      'an upgrade that is refused',
+      (c) => c.client(GET('/1', 'Upgrade: h2c\r\n')).server(OK()).client(GET('/2')),
+      ['0 GET /1', '0 200', '1 GET /2'],
+    ],
+    [
+      'CONNECT granted: then no requests',
+      (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server('HTTP/1.1 200 OK\r\n\r\n').client(GET('/no')),
+      ['0 CONNECT a:1', '0 200'],
+    ],
+    [
+      'CONNECT refused',
+      (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server(OK('', '405 No')).client(GET('/2')).server(OK()),
+      ['0 CONNECT a:1', '0 405', '1 GET /2', '1 200'],
+    ],
   ])('%s', (_, act, lines) => {
     const conversation = new Conversation();
     act(conversation);
@@ -311,7 +481,10 @@ describe('responses', () => {
 
   it('pipelined ones behind a loss are left unattributed', () => {
     const conversation = new Conversation();
-    conversation.client(GET('/1') + GET('/2')).lose('ingress', OK('', '401 No')).server(OK());
+    conversation
+      .client(GET('/1') + GET('/2'))
+      .lose('ingress', OK('', '401 No'))
+      .server(OK());
     conversation.connection.giveUpHoles(conversation.time + HOLE_TIMEOUT_MS + 1);
     expect(conversation.lines).toEqual(['0 GET /1', '1 GET /2']);
   });
@@ -385,6 +558,15 @@ describe('the end of a connection', () => {
     const conversation = read(GET('/a'));
     conversation.deliver(conversation.make('egress', '', { flags: TCP_FIN }));
     expect(conversation.server(OK()).lines).toEqual(['0 GET /a', '0 200']);
+  });
+
+  it('tells of a lost request that only the acknowledgment of it shows', () => {
+    const lost = read(GET('/a')).lose('egress', GET('/x')).server(OK()).reset('egress');
+    expect(lost.lines).toEqual(['0 GET /a', '0 200', `1 unparsed gap ${GET('/x').length}`, 'ended']);
+    // Acknowledging a FIN that was lost is no sign of lost bytes.
+    const fin = read(GET('/a'));
+    fin.make('egress', '', { flags: TCP_FIN });
+    expect(fin.server(OK()).reset('ingress').lines).toEqual(['0 GET /a', '0 200', 'ended']);
   });
 
   it('gives up what is missing', () => {

@@ -17,7 +17,12 @@ beforeEach(() => {
   created = [];
 });
 
-function push(key: FlowKey, fields: SegmentFields, time = 1_000, direction: Direction = 'egress'): TestFlow | undefined {
+function push(
+  key: FlowKey,
+  fields: SegmentFields,
+  time = 1_000,
+  direction: Direction = 'egress',
+): TestFlow | undefined {
   return table.push(key, direction, segment(fields), time, () => {
     const record = new Record();
     const flow = { record, connection: new Connection(record, table.counters) };
@@ -31,7 +36,11 @@ const told = (): string[][] => created.map((flow) => flow.record.lines);
 
 describe('the flow table', () => {
   it('keeps connections apart by key', () => {
-    for (const [key, seq] of [[1n, 0], ['1', 500]] as const) push(key, { seq, flags: TCP_SYN });
+    for (const [key, seq] of [
+      [1n, 0],
+      ['1', 500],
+    ] as const)
+      push(key, { seq, flags: TCP_SYN });
     push(1n, { seq: 1, payload: GET('/a') });
     push('1', { seq: 501, payload: GET('/b') });
     expect(told()).toEqual([['0 GET /a'], ['0 GET /b']]);
@@ -65,7 +74,8 @@ describe('the flow table', () => {
   });
 
   it('begins nothing with a bare acknowledgment, FIN or RST', () => {
-    for (const flags of [0, TCP_FIN, TCP_RST, TCP_RST | TCP_SYN]) expect(push('k', { seq: 5, ack: 1, flags })).toBeUndefined();
+    for (const flags of [0, TCP_FIN, TCP_RST, TCP_RST | TCP_SYN])
+      expect(push('k', { seq: 5, ack: 1, flags })).toBeUndefined();
     expect(table.size).toBe(0);
     expect(push('k', { seq: 5, payload: GET('/a') })).toBe(created[0]);
   });
@@ -145,6 +155,18 @@ describe('the flow table', () => {
     table.expire(1_500 + HOLE_TIMEOUT_MS);
     expect(told()).toEqual([['0 unparsed gap 10', '1 GET /a']]);
     expect(table.counters.bufferedBytes).toBe(0);
+  });
+
+  it('ends a connection whose last bytes were given up', () => {
+    push('a', { seq: 0, flags: TCP_SYN });
+    push('a', { seq: 50, ack: 1, flags: TCP_SYN }, 1_000, 'ingress');
+    push('a', { seq: 51, ack: 12, flags: TCP_FIN }, 1_000, 'ingress');
+    push('a', { seq: 11, flags: TCP_FIN });
+    expect(told()).toEqual([[]]);
+    table.expire(1_500 + HOLE_TIMEOUT_MS);
+    expect(told()).toEqual([['0 unparsed gap 10', 'ended']]);
+    push('a', { seq: 11, flags: TCP_FIN }, 2_600);
+    expect(told()).toHaveLength(1);
   });
 
   it('pairs requests and responses through one key', () => {

@@ -16,7 +16,10 @@ function tcp(payload = PAYLOAD, options = Buffer.alloc(0)): Buffer {
   return Buffer.concat([header, options, payload]);
 }
 
-function ipv4(content: Buffer, { options = Buffer.alloc(0), protocol = 6, fragment = 0x4000, total = -1 } = {}): Buffer {
+function ipv4(
+  content: Buffer,
+  { options = Buffer.alloc(0), protocol = 6, fragment = 0x4000, total = -1 } = {},
+): Buffer {
   const header = Buffer.alloc(20);
   header[0] = 0x40 | ((20 + options.length) / 4);
   header.writeUInt16BE(total < 0 ? 20 + options.length + content.length : total, 2);
@@ -48,9 +51,7 @@ const parse = (data: Buffer, wireLength = data.length) => {
 };
 
 const payloadOf = (result: ReturnType<typeof parse>): string | undefined =>
-  typeof result === 'string'
-    ? result
-    : result.data.toString('latin1', result.payloadStart, result.payloadEnd);
+  typeof result === 'string' ? result : result.data.toString('latin1', result.payloadStart, result.payloadEnd);
 
 describe('an IP packet', () => {
   it('gives ports, numbers, flags and addresses', () => {
@@ -67,7 +68,11 @@ describe('an IP packet', () => {
       sourceAddress: '10.0.0.7',
       destinationAddress: '100.100.100.200',
     });
-    expect(parse(ipv6(tcp()))).toMatchObject({ version: 6, sourceAddress: 'fd00::2a', destinationAddress: 'fd00:ec2::254' });
+    expect(parse(ipv6(tcp()))).toMatchObject({
+      version: 6,
+      sourceAddress: 'fd00::2a',
+      destinationAddress: 'fd00:ec2::254',
+    });
   });
 
   it.each<[string, Buffer]>([
@@ -103,7 +108,11 @@ describe('an IP packet', () => {
     ['IPv6 fragment', 'fragment', ipv6(Buffer.concat([extension(6).fill(1, 3, 4), tcp()]), { next: 44 })],
     ['IPv6 UDP', 'not_tcp', ipv6(tcp(), { next: 17 })],
     ['no next header', 'not_tcp', ipv6(Buffer.alloc(0), { next: 59 })],
-    ['extension header beyond the end', 'bad_header', ipv6(Buffer.concat([extension(6).fill(255, 1, 2), tcp()]), { next: 0 })],
+    [
+      'extension header beyond the end',
+      'bad_header',
+      ipv6(Buffer.concat([extension(6).fill(255, 1, 2), tcp()]), { next: 0 }),
+    ],
     ['extension header cut off', 'truncated_header', ipv6(extension(0), { next: 0, length: 100 })],
   ])('is refused: %s', (_, failure, data) => {
     expect(parse(data)).toBe(failure);

@@ -9,7 +9,9 @@ const requestText = fc
   .record({
     method: fc.constantFrom('GET', 'PUT', 'POST', 'DELETE'),
     target: fc.webPath({ size: 'small' }).map((path) => `/${path}`),
-    headers: fc.array(fc.constantFrom('Host: a', 'x-b:c', 'User-Agent: a/b (c)', 'X-Long: '.padEnd(200, 'y')), { maxLength: 4 }),
+    headers: fc.array(fc.constantFrom('Host: a', 'x-b:c', 'User-Agent: a/b (c)', 'X-Long: '.padEnd(200, 'y')), {
+      maxLength: 4,
+    }),
     body: fc.constantFrom('', GET('/not-a-request'), 'HTTP/1.1 200 OK\r\n\r\n', '\r\n\r\n', 'abc'),
     chunked: fc.boolean(),
   })
@@ -38,7 +40,12 @@ const random = fc.infiniteStream(fc.nat(1_000_000));
 const upTo = (numbers: Iterator<number>, bound: number): number => (numbers.next().value as number) % bound;
 
 /** The packets of one message: cut anywhere, some overlapping, some twice, in any order. */
-function packetsOf(conversation: Conversation, direction: Direction, text: string, numbers: Iterator<number>): Packet[] {
+function packetsOf(
+  conversation: Conversation,
+  direction: Direction,
+  text: string,
+  numbers: Iterator<number>,
+): Packet[] {
   const whole = conversation.make(direction, text).segment;
   const packets: { packet: Packet; rank: number }[] = [];
   for (let from = 0; from < text.length; ) {
@@ -109,7 +116,7 @@ describe('any valid conversation', () => {
           }
           if (upTo(numbers, 2) === 0) conversation.time += 2_000;
         });
-        conversation.connection.end(conversation.time);
+        conversation.finish().connection.end(conversation.time);
         const targets = new Map<number, string>();
         let unparsed = 0;
         for (const told of conversation.record.told) {
@@ -132,12 +139,18 @@ describe('any bytes', () => {
     fc.uint8Array({ maxLength: 80 }).map((bytes) => Buffer.from(bytes)),
     requestText.map(latin1),
     responseText.map(latin1),
-    fc.constantFrom('GET', ' ', '\r\n', '\n', ':', 'HTTP/1.1', '0\r\n\r\n', 'Content-Length: 5\r\n', '\x00', '\t').map(latin1),
+    fc
+      .constantFrom('GET', ' ', '\r\n', '\n', ':', 'HTTP/1.1', '0\r\n\r\n', 'Content-Length: 5\r\n', '\x00', '\t')
+      .map(latin1),
   );
   const packet = fc.record({
     direction: fc.constantFrom<Direction>('egress', 'ingress'),
     payload: junk,
-    jump: fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, { weight: 3, arbitrary: fc.integer({ min: -200, max: 200 }) }, fc.integer()),
+    jump: fc.oneof(
+      { weight: 6, arbitrary: fc.constant(0) },
+      { weight: 3, arbitrary: fc.integer({ min: -200, max: 200 }) },
+      fc.integer(),
+    ),
     flags: fc.oneof({ weight: 9, arbitrary: fc.constant(0x10) }, fc.nat(0x3f)),
     cut: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.nat(70_000)),
     wait: fc.oneof({ weight: 9, arbitrary: fc.constant(1) }, fc.integer({ min: -5_000, max: 5_000 })),

@@ -122,10 +122,7 @@ export class Conversation {
     return this;
   }
   finish(): this {
-    return this.deliver(
-      this.make('egress', '', { flags: TCP_FIN }),
-      this.make('ingress', '', { flags: TCP_FIN }),
-    );
+    return this.deliver(this.make('egress', '', { flags: TCP_FIN }), this.make('ingress', '', { flags: TCP_FIN }));
   }
   reset(direction: Direction): this {
     return this.deliver(this.make(direction, '', { flags: TCP_RST }));
@@ -135,7 +132,8 @@ export class Conversation {
   }
 }
 
-export const GET = (target: string, headers = ''): string => `GET ${target} HTTP/1.1\r\nHost: 100.100.100.200\r\n${headers}\r\n`;
+export const GET = (target: string, headers = ''): string =>
+  `GET ${target} HTTP/1.1\r\nHost: 100.100.100.200\r\n${headers}\r\n`;
 export const OK = (body = 'ok', status = '200 OK'): string =>
   `HTTP/1.1 ${status}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 

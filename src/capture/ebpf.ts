@@ -1,0 +1,98 @@
+import { captureError, type TracerError } from '../errors.js';
+import { parseAddress } from './addresses.js';
+import { Layout } from './layout.js';
+import { nativeModule } from './native.js';
+import { NativeSource } from './source.js';
+import type { CaptureSource, EndpointAddress } from './types.js';
+
+export { type HostCheck, type HostProbe, probeHost } from './probe.js';
+
+const DEFAULT_RING_BYTES = 8 * 1024 * 1024;
+
+export interface EbpfOptions {
+  /** Whose connections are captured: 1 to 1023. */
+  endpoints: readonly EndpointAddress[];
+  /** Size of the ring buffer between kernel and tracer: a power of two, at least a page (4096). Default 8 MiB. */
+  ringBytes?: number;
+}
+
+/** By enum imds_error_code of native/capture.h. */
+const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }> = new Map([
+  [1, { code: 'IMDS_E_ARGUMENT', remedy: 'Give endpoints with a port, and a ring size that is a power of two.' }],
+  [
+    2,
+    {
+      code: 'IMDS_E_PERMISSION',
+      remedy:
+        'Run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8); or start with --source pcap.',
+    },
+  ],
+  [3, { code: 'IMDS_E_NO_BPF', remedy: 'Use Linux 5.8 or later with BPF, or start with --source pcap.' }],
+  [
+    4,
+    {
+      code: 'IMDS_E_NO_CGROUP2',
+      remedy: 'Use a kernel with cgroup v2 (CONFIG_CGROUPS, CONFIG_CGROUP_BPF), or start with --source pcap.',
+    },
+  ],
+  [
+    5,
+    {
+      code: 'IMDS_E_VERIFIER',
+      remedy: 'Report this with the text and the kernel version; until then start with --source pcap.',
+    },
+  ],
+  [
+    6,
+    {
+      code: 'IMDS_E_ATTACH',
+      remedy: 'Look with `bpftool cgroup tree` for a program that tolerates no other, or start with --source pcap.',
+    },
+  ],
+  [
+    7,
+    {
+      code: 'IMDS_E_SELF_TEST',
+      remedy:
+        'Let TCP connections over 127.0.0.1 pass (loopback up, no rule against them), or start with --source pcap.',
+    },
+  ],
+  [
+    8,
+    { code: 'IMDS_E_MEMLOCK', remedy: 'Raise the limit: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit.' },
+  ],
+  [9, { code: 'IMDS_E_SYSTEM', remedy: 'Free memory or file descriptors, or make the ring smaller.' }],
+]);
+
+/**
+ * Loads, attaches and tests the eBPF source; blocks for a few hundred milliseconds. Throws a capture error whose code is
+ * IMDS_E_… (above; IMDS_E_LIBRARY and IMDS_E_ABI for the native module itself) with a remedy, and leaves nothing attached.
+ */
+export function openEbpf({ endpoints, ringBytes = DEFAULT_RING_BYTES }: EbpfOptions): CaptureSource {
+  const native = nativeModule();
+  const error = Buffer.alloc(Layout.error.size);
+  const handle = native.openEbpf(encodeEndpoints(endpoints), endpoints.length, ringBytes, error);
+  if (!handle) throw openError(error);
+  return new NativeSource('ebpf', native, handle);
+}
+
+function encodeEndpoints(endpoints: readonly EndpointAddress[]): Buffer {
+  const bytes = Buffer.alloc(endpoints.length * Layout.endpoint.size);
+  for (const [i, { address, port }] of endpoints.entries()) {
+    const at = i * Layout.endpoint.size;
+    const parsed = parseAddress(address);
+    if (!parsed || !Number.isInteger(port) || port < 1 || port > 65535) {
+      throw captureError('IMDS_E_ARGUMENT', `Not an IP address with a port: ${address} ${port}`, ERRORS.get(1)!.remedy);
+    }
+    parsed.copy(bytes, at + Layout.endpoint.address);
+    bytes.writeUInt16LE(port, at + Layout.endpoint.port);
+  }
+  return bytes;
+}
+
+function openError(error: Buffer): TracerError {
+  const text = error.subarray(Layout.error.text);
+  const message = text.subarray(0, Math.max(0, text.indexOf(0))).toString('utf8');
+  const known = ERRORS.get(error.readInt32LE(Layout.error.code)) ?? ERRORS.get(9)!;
+  return captureError(known.code, `eBPF: ${message}`, known.remedy);
+}

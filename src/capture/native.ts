@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import koffi, { type LibraryHandle } from 'koffi';
+import { captureError } from '../errors.js';
+import { ABI_VERSION } from './layout.js';
+
+/** A source of the native module; only passed back to it. */
+export type Handle = unknown;
+
+/** The functions of native/capture.h, which says what they take, return and promise. */
+export interface NativeModule {
+  layout(): string;
+  openEbpf(endpoints: Buffer, count: number, ringBytes: number, error: Buffer): Handle | null;
+  description(source: Handle): string;
+  /** Runs on a worker thread. The caller keeps `buffer` referenced until it settles. */
+  next(source: Handle, buffer: Buffer, capacity: number, timeoutMs: number): Promise<number>;
+  wake(source: Handle): void;
+  stats(source: Handle, stats: Buffer): void;
+  close(source: Handle): void;
+  probe(buffer: Buffer, capacity: number): number;
+}
+
+const LIBRARY = 'build/Release/imds_capture.so';
+const REBUILD = 'Build it: npm run setup';
+
+let loaded: NativeModule | undefined;
+
+/** The native module, loaded at the first call. IMDS_E_LIBRARY where it is missing or can't be loaded, IMDS_E_ABI where it is of another version. */
+export function nativeModule(): NativeModule {
+  loaded ??= load(join(packageRoot(), LIBRARY));
+  return loaded;
+}
+
+/** Wherever the compiled code lies, the nearest package.json above it is ours. */
+function packageRoot(): string {
+  let directory = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
+  return directory;
+}
+
+/** Exported for tests: loads the library at `path`. */
+export function load(path: string): NativeModule {
+  if (!existsSync(path)) throw captureError('IMDS_E_LIBRARY', `The native module is missing: ${path}`, REBUILD);
+  const library = open(path);
+  const version: number = library.func('uint32_t imds_abi_version()')();
+  if (version !== ABI_VERSION) {
+    throw captureError('IMDS_E_ABI', `The native module ${path} has ABI ${version}, not ${ABI_VERSION}`, REBUILD);
+  }
+  const next = library.func('int64_t imds_next(void *source, void *buffer, uint32_t capacity, int32_t timeout_ms)');
+  return {
+    layout: library.func('const char *imds_layout()'),
+    openEbpf: library.func('void *imds_open_ebpf(void *endpoints, uint32_t count, uint32_t ring_bytes, void *error)'),
+    description: library.func('const char *imds_description(void *source)'),
+    next: promisify(next.async) as NativeModule['next'],
+    wake: library.func('void imds_wake(void *source)'),
+    stats: library.func('void imds_stats(void *source, void *stats)'),
+    close: library.func('void imds_close(void *source)'),
+    probe: library.func('uint32_t imds_probe(void *buffer, uint32_t capacity)'),
+  };
+}
+
+function open(path: string): LibraryHandle {
+  try {
+    return koffi.load(path);
+  } catch (error) {
+    throw captureError('IMDS_E_LIBRARY', `The native module can't be loaded: ${(error as Error).message}`, REBUILD);
+  }
+}

@@ -1,0 +1,118 @@
+import { captureError } from '../errors.js';
+import { formatAddress } from './addresses.js';
+import { Constants, Layout } from './layout.js';
+import type { CaptureRecord, ConnectRecord, KernelProcess, PacketRecord, ProcessRecord } from './types.js';
+
+const KINDS: ReadonlyMap<number, { size: number; decode: (bytes: Buffer) => CaptureRecord }> = new Map([
+  [Constants.recordConnect as number, { size: Layout.connect.size as number, decode: decodeConnect }],
+  [Constants.recordProcess, { size: Layout.ancestor.size, decode: decodeProcess }],
+  [Constants.recordPacket, { size: Layout.packet.size, decode: decodePacket }],
+]);
+
+/**
+ * Decodes the records of a batch (native/record.h) and calls `onRecord` for each, in order. Byte fields of a record are
+ * views into `batch`. Returns how many there were. A record that contradicts itself ends the batch with IMDS_E_RECORD.
+ */
+export function decodeBatch(batch: Buffer, onRecord: (record: CaptureRecord) => void): number {
+  let count = 0;
+  for (let at = 0; at < batch.length; count++) {
+    const left = batch.length - at;
+    if (left < Layout.header.size) throw malformed('cut header');
+    const length = batch.readUInt32LE(at + Layout.header.length);
+    const kind = KINDS.get(batch.readUInt16LE(at + Layout.header.type));
+    if (!kind) throw malformed('unknown type');
+    if (length < kind.size || length > left || length % 8 !== 0) throw malformed(`length ${length} of ${left}`);
+    onRecord(kind.decode(batch.subarray(at, at + length)));
+    at += length;
+  }
+  return count;
+}
+
+const malformed = (what: string) =>
+  captureError('IMDS_E_RECORD', `The native module delivered a malformed record: ${what}`, 'Rebuild it: npm run setup');
+
+function decodeConnect(bytes: Buffer): ConnectRecord {
+  const at = Layout.connect;
+  const count = bytes[at.ancestorCount]!;
+  if (count > Constants.ancestors) throw malformed(`${count} ancestors`);
+  const ancestors: KernelProcess[] = [];
+  for (let i = 0; i < count; i++) ancestors.push(processAt(bytes, at.ancestors + i * Layout.process.size));
+  return {
+    type: 'connect',
+    time: time(bytes),
+    cookie: bytes.readBigUInt64LE(at.cookie),
+    family: bytes[at.family] === 4 ? 4 : 6,
+    remoteAddress: formatAddress(bytes, at.remoteAddress),
+    remotePort: bytes.readUInt16LE(at.remotePort),
+    process: processAt(bytes, at.process),
+    uid: bytes.readUInt32LE(at.uid),
+    gid: bytes.readUInt32LE(at.gid),
+    cgroupId: bytes.readBigUInt64LE(at.cgroupId),
+    netns: bytes.readUInt32LE(at.netns),
+    argv: spanAt(bytes, at.argv),
+    argvTruncated: hasFlag(bytes, Constants.flagArgvTruncated),
+    executable: spanAt(bytes, at.executable),
+    cgroupPath: spanAt(bytes, at.cgroup),
+    cgroupV1Path: spanAt(bytes, at.cgroupV1),
+    ancestors,
+  };
+}
+
+function decodeProcess(bytes: Buffer): ProcessRecord {
+  return {
+    type: 'process',
+    time: time(bytes),
+    process: processAt(bytes, Layout.ancestor.process),
+    argv: spanAt(bytes, Layout.ancestor.argv),
+    argvTruncated: hasFlag(bytes, Constants.flagArgvTruncated),
+  };
+}
+
+function decodePacket(bytes: Buffer): PacketRecord {
+  const at = Layout.packet;
+  return {
+    type: 'packet',
+    time: time(bytes),
+    direction: hasFlag(bytes, Constants.flagEgress) ? 'egress' : 'ingress',
+    cookie: bytes.readBigUInt64LE(at.cookie),
+    cgroupId: bytes.readBigUInt64LE(at.cgroupId),
+    localAddress: formatAddress(bytes, at.localAddress),
+    localPort: bytes.readUInt16LE(at.localPort),
+    remoteAddress: formatAddress(bytes, at.remoteAddress),
+    remotePort: bytes.readUInt16LE(at.remotePort),
+    data: slice(
+      bytes,
+      bytes.readUInt32LE(at.data + Layout.spanWide.offset),
+      bytes.readUInt32LE(at.data + Layout.spanWide.length),
+    ),
+    wireLength: bytes.readUInt32LE(at.wireLength),
+  };
+}
+
+/** Nanoseconds as two halves: a double has room for the sum in milliseconds, and no BigInt is made per record. */
+function time(bytes: Buffer): number {
+  return bytes.readUInt32LE(Layout.header.time) / 1e6 + bytes.readUInt32LE(Layout.header.time + 4) * 4294.967296;
+}
+
+function hasFlag(bytes: Buffer, flag: number): boolean {
+  return (bytes.readUInt16LE(Layout.header.flags) & flag) !== 0;
+}
+
+function processAt(bytes: Buffer, at: number): KernelProcess {
+  const comm = bytes.subarray(at + Layout.process.comm, at + Layout.process.size);
+  const end = comm.indexOf(0);
+  return {
+    pid: bytes.readUInt32LE(at + Layout.process.pid),
+    startBootNs: bytes.readBigUInt64LE(at + Layout.process.start),
+    comm: end < 0 ? comm : comm.subarray(0, end),
+  };
+}
+
+function spanAt(bytes: Buffer, at: number): Buffer {
+  return slice(bytes, bytes.readUInt16LE(at + Layout.span.offset), bytes.readUInt16LE(at + Layout.span.length));
+}
+
+function slice(bytes: Buffer, offset: number, length: number): Buffer {
+  if (offset + length > bytes.length) throw malformed(`${length} bytes at ${offset} of ${bytes.length}`);
+  return bytes.subarray(offset, offset + length);
+}

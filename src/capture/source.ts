@@ -1,0 +1,63 @@
+import { constants } from 'node:os';
+import { getSystemErrorName } from 'node:util';
+import { captureError } from '../errors.js';
+import { Layout } from './layout.js';
+import type { Handle, NativeModule } from './native.js';
+import { decodeBatch } from './records.js';
+import type { CaptureRecord, CaptureSource, CaptureStats } from './types.js';
+
+/** Room for a few of the largest records, and for a thousand of the usual ones. */
+const BATCH_BYTES = 512 * 1024;
+
+/** A source of the native module behind the CaptureSource interface. The batch buffer is its own and kept as long as it. */
+export class NativeSource implements CaptureSource {
+  readonly description: string;
+  readonly #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  readonly #stats = Buffer.alloc(Layout.stats.size);
+  #closed = false;
+
+  constructor(
+    readonly kind: CaptureSource['kind'],
+    private readonly native: NativeModule,
+    private readonly handle: Handle,
+  ) {
+    this.description = native.description(handle);
+  }
+
+  /**
+   * As CaptureSource says; -1 also once closed. One call at a time: IMDS_E_READ otherwise, and for what the native module
+   * reports.
+   */
+  async next(timeoutMs: number, onRecord: (record: CaptureRecord) => void): Promise<number> {
+    if (this.#closed) return -1;
+    const used = await this.native.next(this.handle, this.#batch, this.#batch.length, timeoutMs);
+    if (used === -constants.errno.EBADF) return -1; // closed while this call waited for a worker thread
+    if (used < 0) {
+      throw captureError('IMDS_E_READ', `Reading from the ${this.kind} source failed: ${getSystemErrorName(used)}`);
+    }
+    return decodeBatch(this.#batch.subarray(0, used), onRecord);
+  }
+
+  wake(): void {
+    this.native.wake(this.handle);
+  }
+
+  stats(): CaptureStats {
+    this.native.stats(this.handle, this.#stats);
+    const at = (offset: number): number => Number(this.#stats.readBigUInt64LE(offset));
+    return {
+      packetsSeen: at(Layout.stats.packetsSeen),
+      packetsCaptured: at(Layout.stats.packetsCaptured),
+      ringDropped: at(Layout.stats.ringDropped),
+      packetsPassedOver: at(Layout.stats.packetsPassedOver),
+      truncated: at(Layout.stats.truncated),
+      connectsSeen: at(Layout.stats.connectsSeen),
+      connectsDropped: at(Layout.stats.connectsDropped),
+    };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.native.close(this.handle);
+  }
+}

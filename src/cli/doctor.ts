@@ -1,0 +1,64 @@
+import process from 'node:process';
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { type HostCheck, type HostProbe, openEbpf, probeHost } from '../capture/ebpf.js';
+import { ExitCode, TracerError } from '../errors.js';
+import { version } from '../version.js';
+
+/** A connection to it is never made: the source is only opened, tested against loopback and closed. */
+const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
+
+interface Diagnosis {
+  version: string;
+  node: string;
+  checks: readonly HostCheck[];
+  /** What `trace` would take, and why. */
+  source: { chosen: 'ebpf' | 'none'; reason: string; remedy?: string };
+}
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('says what this host can do: kernel, BTF, cgroup v2, capabilities, programs tried for real, chosen source')
+    .option('--json', 'for programs')
+    .addHelpText('after', '\nExit status: 0 this host can capture, 3 it can not (why, and what to do, is printed).')
+    .action((options: { json?: boolean }) => {
+      const diagnosis = diagnose();
+      process.stdout.write(options.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis));
+      process.exitCode = diagnosis.source.chosen === 'none' ? ExitCode.cannotCapture : ExitCode.done;
+    });
+}
+
+function diagnose(): Diagnosis {
+  const probe = probeHost();
+  return { version, node: process.version, checks: probe.checks, source: chooseSource(probe) };
+}
+
+function chooseSource(probe: HostProbe): Diagnosis['source'] {
+  try {
+    const source = openEbpf({ endpoints: [ANY_ENDPOINT] });
+    const reason = source.description;
+    source.close();
+    return { chosen: 'ebpf', reason };
+  } catch (error) {
+    if (!(error instanceof TracerError)) throw error;
+    const failed = probe.checks.filter(({ ok }) => !ok).map(({ check }) => check);
+    return {
+      chosen: 'none',
+      reason: `${error.message} [${error.code}]${failed.length > 0 ? ` (failed: ${failed.join(', ')})` : ''}`,
+      ...(error.remedy !== undefined && { remedy: error.remedy }),
+    };
+  }
+}
+
+function formatDiagnosis({ checks, source, ...versions }: Diagnosis): string {
+  const colours = pc.createColors(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined);
+  const width = Math.max(...checks.map(({ check }) => check.length));
+  const lines = checks.map(
+    ({ check, ok, detail }) => `${ok ? colours.green('ok  ') : colours.red('no  ')} ${check.padEnd(width)}  ${detail}`,
+  );
+  const verdict =
+    source.chosen === 'none'
+      ? `${colours.red('This host can’t capture')}: ${source.reason}${source.remedy ? `\n  ${source.remedy}` : ''}`
+      : `${colours.green('trace would use')}: ${source.reason}`;
+  return `imds-tracer ${versions.version}, Node ${versions.node}\n${lines.join('\n')}\n${verdict}\n`;
+}

@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest';
+import { Constants, Layout } from '../../src/capture/layout.js';
+import { load, nativeModule } from '../../src/capture/native.js';
+
+describe('the record layout', () => {
+  it('is the one that the native module was compiled with, field by field', () => {
+    const compiled = new Map<string, number>();
+    const constants = new Map<string, number>();
+    for (const line of nativeModule().layout().trim().split('\n')) {
+      const [name, offset, size] = line.split(' ');
+      (size === undefined ? constants : compiled).set(name!, Number(offset));
+    }
+    const ours = Object.entries(Layout).flatMap(([struct, fields]) =>
+      Object.entries(fields).map(([field, offset]): [string, number] => [`${struct}.${field}`, offset]),
+    );
+    expect(new Map(ours)).toEqual(compiled);
+    expect(new Map<string, number>(Object.entries(Constants))).toEqual(constants);
+  });
+});
+
+describe('loading the native module', () => {
+  it('says where it is missing and how to build it', () => {
+    expect(() => load('/nonexistent/imds_capture.so')).toThrow(
+      expect.objectContaining({ code: 'IMDS_E_LIBRARY', exitStatus: 3, remedy: 'Build it: npm run setup' }),
+    );
+  });
+
+  it('says so when the file is no library of ours', () => {
+    expect(() => load(process.execPath)).toThrow(expect.objectContaining({ code: 'IMDS_E_LIBRARY', exitStatus: 3 }));
+  });
+});

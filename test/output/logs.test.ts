@@ -1,0 +1,321 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { TracerError } from '../../src/errors.js';
+import { createEcsContext } from '../../src/output/ecs.js';
+import { LearnedSecrets } from '../../src/output/learned.js';
+import { LogFiles } from '../../src/output/logs.js';
+import { PrivateDirectory } from '../../src/output/private-directory.js';
+import { redactEvent } from '../../src/output/redact.js';
+import { RotatingFile } from '../../src/output/rotating-file.js';
+import { formatText } from '../../src/output/text.js';
+import { eventOf } from './events.js';
+
+const context = createEcsContext({ hostName: 'h', version: '1' });
+const learned = new LearnedSecrets();
+const isRoot = process.geteuid!() === 0;
+let parent: string;
+let directory: string;
+
+beforeEach(() => {
+  parent = mkdtempSync(join(tmpdir(), 'imds-logs-'));
+  directory = join(parent, 'imds');
+});
+afterEach(() => rmSync(parent, { recursive: true, force: true }));
+
+const mode = (path: string): number => lstatSync(path).mode & 0o7777;
+const files = (prefix: string): string[] =>
+  readdirSync(directory)
+    .filter((name) => name.startsWith(prefix))
+    .sort();
+const lines = (prefix: string): string[] =>
+  files(prefix).flatMap((name) => {
+    const text = readFileSync(join(directory, name), 'utf8');
+    expect(text === '' || text.endsWith('\n')).toBe(true);
+    return text.split('\n').slice(0, -1);
+  });
+
+function writeEvents(logs: LogFiles, from: number, to: number): void {
+  for (let i = from; i < to; i++) {
+    const event = redactEvent(eventOf(['client', `number-${i}.`, 'line\nbreak \u009b2J']), learned);
+    logs.write(event, formatText(event));
+  }
+}
+
+/** The numbers of the events in both files, in any order of files. */
+const numbers = (prefix: string): number[] =>
+  lines(prefix)
+    .map((line) => Number(/number-(\d+)\./.exec(line)?.[1]))
+    .sort((a, b) => a - b);
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('log files', () => {
+  it('get a text line and an ECS object for each event, through pino', async () => {
+    const logs = new LogFiles(directory, context);
+    writeEvents(logs, 0, 3);
+    await logs.close();
+    expect(readdirSync(directory).sort()).toEqual(['imds-events.ndjson', 'imds-trace.log']);
+    const events = lines('imds-events').map((line) => JSON.parse(line));
+    expect(events.map((event) => event.log.level)).toEqual(['WARNING', 'WARNING', 'WARNING']);
+    expect(events[1].process.args).toEqual(['client', 'number-1.', 'line\nbreak \u009b2J']);
+    expect(lines('imds-trace').map((line) => line.replace(/^\[[^\]]*\] \[WARNING\] /, ''))).toEqual(
+      events.map((event) => event.message),
+    );
+    // Each member once: JSON.parse would hide a second one.
+    expect(lines('imds-events')[0]!.match(/"log":|"message":|"@timestamp":|"level":/g)).toHaveLength(4);
+    expect(readFileSync(join(directory, 'imds-events.ndjson'), 'latin1')).not.toMatch(/\xc2[\x80-\x9f]/);
+    expect(logs.errors).toBe(0);
+  });
+
+  it.each([0o000, 0o022, 0o077, 0o777])('are for their owner alone under umask %i', async (umask) => {
+    const before = process.umask(umask);
+    try {
+      const logs = new LogFiles(directory, context, { maxBytes: 1000, maxFiles: 2 });
+      writeEvents(logs, 0, 5);
+      await logs.close();
+    } finally {
+      process.umask(before);
+    }
+    expect(mode(directory)).toBe(0o700);
+    expect(readdirSync(directory).map((name) => mode(join(directory, name)))).toEqual(Array(6).fill(0o600));
+  });
+
+  it('take away rights that others have on what is there', async () => {
+    mkdirSync(directory, { mode: 0o755 });
+    chmodSync(directory, 0o777);
+    writeFileSync(join(directory, 'imds-trace.log'), 'old\n');
+    chmodSync(join(directory, 'imds-trace.log'), 0o666);
+    const logs = new LogFiles(directory, context);
+    await logs.close();
+    expect(mode(directory)).toBe(0o700);
+    expect(mode(join(directory, 'imds-trace.log'))).toBe(0o600);
+    expect(lines('imds-trace')).toEqual(['old']);
+  });
+
+  const refused = (): TracerError => {
+    try {
+      new LogFiles(directory, context);
+    } catch (error) {
+      expect(error).toBeInstanceOf(TracerError);
+      return error as TracerError;
+    }
+    throw new Error('was not refused');
+  };
+
+  it.each<[string, () => void]>([
+    [
+      'a symbolic link in place of a file',
+      () => symlinkSync(join(parent, 'victim'), join(directory, 'imds-trace.log')),
+    ],
+    ['a hard link to another file', () => linkSync(join(parent, 'victim'), join(directory, 'imds-events.ndjson'))],
+    ['a directory in place of a file', () => mkdirSync(join(directory, 'imds-trace.log'))],
+    ['a FIFO in place of a file', () => spawnSync('mkfifo', [join(directory, 'imds-trace.log')])],
+  ])('refuse %s', (_what, plant) => {
+    mkdirSync(directory, { mode: 0o700 });
+    writeFileSync(join(parent, 'victim'), 'precious', { mode: 0o644 });
+    plant();
+    expect(refused()).toMatchObject({ code: 'IMDS_LOG_DIR', exitStatus: 2 });
+    expect(readFileSync(join(parent, 'victim'), 'utf8')).toBe('precious');
+    expect(mode(join(parent, 'victim'))).toBe(0o644);
+  });
+
+  it('refuse a file in place of the directory', () => {
+    writeFileSync(directory, '');
+    expect(refused().message).toContain(directory);
+  });
+
+  it.runIf(isRoot)("refuse another's directory and another's link to one, follow their own", async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    chownSync(directory, 65534, 65534);
+    expect(refused().message).toMatch(/belongs to user 65534/);
+    chownSync(directory, 0, 0);
+    const target = directory;
+    directory = join(parent, 'link');
+    symlinkSync(target, directory);
+    const logs = new LogFiles(directory, context);
+    await logs.close();
+    spawnSync('chown', ['-h', '65534', directory]);
+    expect(refused().message).toMatch(/symbolic link of user 65534/);
+  });
+
+  it('end a line that a crash has torn', async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    writeFileSync(join(directory, 'imds-events.ndjson'), '{"a":1}\n{"torn":', { mode: 0o600 });
+    const logs = new LogFiles(directory, context);
+    writeEvents(logs, 0, 1);
+    await logs.close();
+    const found = lines('imds-events');
+    expect(found.slice(0, 2)).toEqual(['{"a":1}', '{"torn":']);
+    expect(JSON.parse(found[2]!).process.args[1]).toBe('number-0.');
+    expect(found).toHaveLength(3);
+  });
+
+  it('rotate by size without losing or tearing a line, and keep a bounded number', async () => {
+    const logs = new LogFiles(directory, context, { maxBytes: 40_000, maxFiles: 50 });
+    for (let i = 0; i < 600; i += 50) {
+      writeEvents(logs, i, i + 50);
+      await new Promise((resolve) => setTimeout(resolve, 8));
+    }
+    await logs.close();
+    expect(numbers('imds-trace')).toEqual(range(0, 600));
+    expect(numbers('imds-events')).toEqual(range(0, 600));
+    expect(files('imds-events').length).toBeGreaterThan(10);
+    for (const name of readdirSync(directory)) {
+      expect(statSync(join(directory, name)).size).toBeLessThanOrEqual(40_000);
+      expect(mode(join(directory, name))).toBe(0o600);
+      expect(name).toMatch(/^imds-(trace(\.\d+)?\.log|events(\.\d+)?\.ndjson)$/);
+    }
+    // The youngest first.
+    expect(readFileSync(join(directory, 'imds-trace.log'), 'utf8')).toContain('number-599.');
+    expect(logs.errors).toBe(0);
+
+    const few = new LogFiles(directory, context, { maxBytes: 10_000, maxFiles: 2 });
+    rmSync(join(directory, 'imds-trace.3.log'));
+    writeEvents(few, 600, 700);
+    await few.close();
+    expect(existsSync(join(directory, 'imds-trace.3.log'))).toBe(false);
+  });
+
+  it('write a line that is longer than a file may be', async () => {
+    const logs = new LogFiles(directory, context, { maxBytes: 100, maxFiles: 3 });
+    writeEvents(logs, 0, 3);
+    await logs.close();
+    expect(numbers('imds-trace')).toEqual([0, 1, 2]);
+  });
+
+  it('go on in new files after an outside rotation', async () => {
+    const logs = new LogFiles(directory, context);
+    writeEvents(logs, 0, 500);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const name of ['imds-trace.log', 'imds-events.ndjson'])
+      renameSync(join(directory, name), join(directory, `${name}-20261121`));
+    writeEvents(logs, 500, 600);
+    logs.reopen();
+    writeEvents(logs, 600, 1000);
+    await logs.close();
+    expect(mode(join(directory, 'imds-trace.log'))).toBe(0o600);
+    expect(readFileSync(join(directory, 'imds-trace.log'), 'utf8')).toContain('number-999.');
+    expect(numbers('imds-trace')).toEqual(range(0, 1000));
+    expect(numbers('imds-events')).toEqual(range(0, 1000));
+    expect(logs.errors).toBe(0);
+  });
+
+  it('follow a directory that was replaced, when they are asked to reopen', async () => {
+    const logs = new LogFiles(directory, context);
+    renameSync(directory, join(parent, 'moved'));
+    writeEvents(logs, 0, 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    logs.reopen();
+    writeEvents(logs, 1, 2);
+    await logs.close();
+    expect(numbers('imds-trace')).toEqual([1]);
+    expect(readFileSync(join(parent, 'moved', 'imds-trace.log'), 'utf8')).toContain('number-0.');
+  });
+
+  it('count a reopen that fails, and go on', async () => {
+    const logs = new LogFiles(directory, context);
+    renameSync(directory, join(parent, 'moved'));
+    writeFileSync(directory, 'in the way');
+    logs.reopen();
+    expect(logs.errors).toBe(1);
+    writeEvents(logs, 0, 1);
+    await logs.close();
+    expect(readFileSync(join(parent, 'moved', 'imds-trace.log'), 'utf8')).toContain('number-0.');
+  });
+
+  it('have all of a burst on disk within a second of closing', async () => {
+    const logs = new LogFiles(directory, context);
+    writeEvents(logs, 0, 4000);
+    const start = performance.now();
+    await logs.close();
+    expect(performance.now() - start).toBeLessThan(1000);
+    expect(numbers('imds-trace')).toEqual(range(0, 4000));
+    expect(logs.errors).toBe(0);
+  });
+});
+
+describe('a file that can not be written', () => {
+  it('keeps a bounded amount, counts what it drops, and never throws', async () => {
+    let errors = 0;
+    const opened = new PrivateDirectory(directory);
+    const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 1e9, maxFiles: 1 }, (count) => {
+      errors += count;
+    });
+    const line = 'x'.repeat(64 * 1024 - 1);
+    for (let i = 0; i < 200; i++) file.append(line);
+    // 8 MiB are 128 such lines.
+    expect(errors).toBe(72);
+    await file.close(5000);
+    opened.close();
+    expect(statSync(join(directory, 'imds-trace.log')).size).toBe(128 * 64 * 1024);
+  });
+
+  it.runIf(isRoot)('survives a full disk: nothing torn, nothing twice, what was lost is counted', async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', directory]);
+    expect(mounted.status).toBe(0);
+    try {
+      let errors = 0;
+      const opened = new PrivateDirectory(directory);
+      const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 1e9, maxFiles: 1 }, (count) => {
+        errors += count;
+      });
+      for (let i = 0; i < 100; i++) file.append(`number-${i}. ${'x'.repeat(1000)}`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      expect(errors).toBeGreaterThan(0);
+      spawnSync('mount', ['-o', 'remount,size=1m', directory]);
+      file.append('number-100.');
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      expect(numbers('imds-trace')).toEqual(range(0, 101));
+      await file.close(900);
+      opened.close();
+    } finally {
+      spawnSync('umount', ['-l', directory]);
+    }
+  });
+
+  it.runIf(isRoot)('ends in time on a disk that stays full', async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=0700', 'tmpfs', directory]).status).toBe(0);
+    try {
+      const logs = new LogFiles(directory, context);
+      writeEvents(logs, 0, 200);
+      await logs.close();
+      expect(logs.errors).toBeGreaterThan(100);
+    } finally {
+      spawnSync('umount', ['-l', directory]);
+    }
+  });
+
+  it('goes on in a file that can not be rotated', async () => {
+    let errors = 0;
+    const opened = new PrivateDirectory(directory);
+    const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 100, maxFiles: 1 }, (count) => {
+      errors += count;
+    });
+    mkdirSync(join(directory, 'imds-trace.1.log', 'x'), { recursive: true });
+    for (let i = 0; i < 30; i++) file.append(`number-${i}.`);
+    await file.close(900);
+    opened.close();
+    expect(errors).toBeGreaterThan(0);
+    const text = readFileSync(join(directory, 'imds-trace.log'), 'utf8');
+    expect(text.split('\n').slice(0, -1)).toEqual(range(0, 30).map((i) => `number-${i}.`));
+  });
+});
