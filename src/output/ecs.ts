@@ -13,10 +13,9 @@ const ECS_VERSION = '9.3.0';
 
 /** What is the same in all events of a run. */
 export interface EcsContext {
-  hostName: string;
-  hostId?: string;
-  /** Of the tracer. */
-  version: string;
+  readonly ecs: EcsFields;
+  readonly host: EcsFields;
+  readonly agent: EcsFields;
   /** A new id for each event, unique across runs and hosts. */
   nextId: () => string;
 }
@@ -24,10 +23,16 @@ export interface EcsContext {
 /** An object of the event; members that are undefined are left out of the JSON. */
 export type EcsFields = { readonly [name: string]: unknown };
 
-export function createEcsContext(host: { hostName: string; hostId?: string; version: string }): EcsContext {
+/** `version` is the tracer's. */
+export function createEcsContext(about: { hostName: string; hostId?: string; version: string }): EcsContext {
   const run = randomBytes(12).toString('base64url');
   let count = 0;
-  return { ...host, nextId: () => `${run}-${(count++).toString(36)}` };
+  return {
+    ecs: { version: ECS_VERSION },
+    host: { name: about.hostName, id: about.hostId },
+    agent: { type: 'imds-tracer', version: about.version },
+    nextId: () => `${run}-${(count++).toString(36)}`,
+  };
 }
 
 /** The whole event, ready for JSON.stringify. Values are exact (but for secrets and bounds); unknown fields are left out. */
@@ -79,7 +84,9 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
   const refused = response?.status === 401 || response?.status === 403;
   return {
     '@timestamp': utcTime(event.time),
-    ...common(context),
+    ecs: context.ecs,
+    host: context.host,
+    agent: context.agent,
     event: {
       kind: 'event',
       category: ['network', 'web'],
@@ -103,19 +110,19 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
       version: request.version,
       response: response && { status_code: response.status },
     },
-    url: request && {
-      original: request.target,
-      ...urlParts(request.target),
-      domain: request.host && domainOf(request.host),
-    },
+    url: request && urlFields(request.target, request.host),
     user_agent: request?.userAgent === undefined ? undefined : { original: request.userAgent },
     process: process && {
-      ...processFields(process),
+      pid: process.pid,
+      name: process.name,
+      executable: process.executable,
+      args: process.args,
       args_count: process.args?.length,
+      command_line: process.args?.join(' '),
       start: process.startTime === undefined ? undefined : utcTime(process.startTime),
       entity_id: process.entityId,
       user: process.user && { id: String(process.user.id), name: process.user.name },
-      parent: process.ancestors[0] && processFields(process.ancestors[0]),
+      parent: process.ancestors[0] && parentFields(process.ancestors[0]),
     },
     container: process?.container && { id: process.container.id, runtime: process.container.runtime },
     orchestrator: process?.podUid === undefined ? undefined : { resource: { id: process.podUid, type: 'pod' } },
@@ -145,8 +152,13 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
   };
 }
 
-function processFields({ pid, name, executable, args }: ProcessSummary): EcsFields {
+function parentFields({ pid, name, executable, args }: ProcessSummary): EcsFields {
   return { pid, name, executable, args, command_line: args?.join(' ') };
+}
+
+function urlFields(target: string, host: string | undefined): EcsFields {
+  const { path, query } = urlParts(target);
+  return { original: target, path, query, domain: host && domainOf(host) };
 }
 
 /** `url.domain` of a Host header: without the port; an IPv6 address keeps its brackets, as ECS has it. */
@@ -160,7 +172,7 @@ function startedFields(event: StartedEvent, context: EcsContext): EcsFields {
     ...ownEvent(event, context, { kind: 'event', type: 'start', outcome: 'success' }),
     imds: {
       source: event.source,
-      source_reason: event.sourceReason,
+      source_detail: event.sourceDetail,
       providers: event.providers,
       endpoints: event.endpoints.map(({ address, port }) => ({ ip: address, port })),
     },
@@ -193,7 +205,9 @@ function ownEvent(
 ): EcsFields {
   return {
     '@timestamp': utcTime(event.time),
-    ...common(context),
+    ecs: context.ecs,
+    host: context.host,
+    agent: context.agent,
     event: {
       kind,
       category: ['host'],
@@ -205,9 +219,3 @@ function ownEvent(
     },
   };
 }
-
-const common = (context: EcsContext): EcsFields => ({
-  ecs: { version: ECS_VERSION },
-  host: { name: context.hostName, id: context.hostId },
-  agent: { type: 'imds-tracer', version: context.version },
-});

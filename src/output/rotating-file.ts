@@ -4,7 +4,7 @@ import type { PrivateDirectory } from './private-directory.js';
 
 /** Lines wait for a slow disk up to this many bytes a file; what comes on top is dropped and counted. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
-/** One write holds at most this many bytes (or one line), and follows the last no sooner than this. */
+/** One write holds at most this many bytes (or one line). While less than that waits, it follows the last no sooner than this. */
 const MAX_BATCH_BYTES = 256 * 1024;
 const MIN_WRITE_INTERVAL_MS = 5;
 /** After a failed operation the next attempt waits this long. */
@@ -66,7 +66,7 @@ export class RotatingFile {
     }
     this.#lines.push(bytes);
     this.#pendingBytes += bytes.length;
-    this.#schedule(MIN_WRITE_INTERVAL_MS);
+    this.#writeSoon();
   }
 
   /** Goes on in a file of the same name in `directory`: after something outside has renamed this one. */
@@ -96,15 +96,21 @@ export class RotatingFile {
     if (this.#fd !== undefined && !this.#writing) closeQuietly(this.#fd);
   }
 
-  #schedule(intervalMs: number): void {
+  /** Lines are gathered for a while, unless they fill a write already. */
+  #writeSoon(): void {
+    this.#writeIn(
+      this.#pendingBytes >= MAX_BATCH_BYTES ? 0 : this.#lastWrite + MIN_WRITE_INTERVAL_MS - performance.now(),
+    );
+  }
+
+  #writeIn(waitMs: number): void {
     if (this.#writing || this.#timer !== undefined) return;
-    const wait = this.#lastWrite + intervalMs - performance.now();
-    if (wait <= 0) this.#writeNext();
+    if (waitMs <= 0) this.#writeNext();
     else {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
         if (!this.#writing) this.#writeNext();
-      }, wait);
+      }, waitMs);
     }
   }
 
@@ -133,7 +139,7 @@ export class RotatingFile {
       if (this.#reopenWanted) this.#reopen();
       if (error !== null) this.#failed();
       else if (this.#closed || this.#batch !== undefined) this.#writeNext();
-      else if (this.#lines.length > 0) this.#schedule(MIN_WRITE_INTERVAL_MS);
+      else if (this.#lines.length > 0) this.#writeSoon();
     });
   }
 
@@ -146,10 +152,9 @@ export class RotatingFile {
 
   #failed(): void {
     this.onError(1);
-    this.#lastWrite = performance.now();
     // A closing file has no time to wait for better.
     if (this.#closed) this.#onIdle?.();
-    else this.#schedule(RETRY_MS);
+    else this.#writeIn(RETRY_MS);
   }
 
   /** Takes as many lines as fit into one write and into the file, which is rotated first where not one fits. */

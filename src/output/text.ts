@@ -108,8 +108,7 @@ function formatStarted(event: StartedEvent): Formatted {
     providers: event.providers.join(','),
     endpoints: endpoints.join(','),
   };
-  const reason = event.sourceReason === undefined ? '' : ` reason: ${escapeText(event.sourceReason, 1024)}`;
-  return { level: 'INFO', message: `tracer-started${formatWords(words)}${reason}` };
+  return { level: 'INFO', message: `tracer-started${formatWords(words)} (${escapeText(event.sourceDetail, 1024)})` };
 }
 
 function formatStats(event: StatsEvent): Formatted {

@@ -4,8 +4,7 @@ import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
 import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
-import { LruMap } from './lru.js';
-import { type Charged, MemoryAccount } from './memory-account.js';
+import { type Charged, LruMap } from './lru.js';
 import { MAX_ARGV_BYTES, ProcReader, type RawArguments, type RawText } from './proc.js';
 import {
   decodeRaw,
@@ -36,14 +35,12 @@ export interface AttributorOptions {
   passwdFile?: string;
 }
 
-/** Bounds, for whatever local users do. */
+/** Bounds, for whatever local users do; bytes are those of the texts and objects remembered. */
 export const LIMITS = {
-  connections: 16_384,
+  connections: { entries: 16_384, bytes: 10 * 1024 * 1024 },
   /** Processes whose description is kept for their next connection. */
-  clients: 1024,
-  cgroupPaths: 1024,
-  /** Everything remembered, in bytes. */
-  memory: 16 * 1024 * 1024,
+  clients: { entries: 1024, bytes: 2 * 1024 * 1024 },
+  cgroups: { entries: 1024, bytes: 512 * 1024 },
   /** Longest path that is taken from a record, in bytes (PATH_MAX). */
   path: 4096,
   ancestors: 8,
@@ -54,7 +51,7 @@ export const LIMITS = {
  * can't make the other fail.
  */
 const READ_SHARE = { share: 0.2, burstMs: 500 };
-const SEARCH_SHARE = { share: 0.2, burstMs: 500 };
+const SEARCH_SHARE = { share: 0.2, burstMs: 300 };
 
 /** What the kernel said of the connecting process, in a form that can be kept and compared. */
 interface Client extends ProcessKey, RawArguments, CgroupPaths {
@@ -63,9 +60,15 @@ interface Client extends ProcessKey, RawArguments, CgroupPaths {
   executable: RawText;
 }
 
+interface Place extends Charged {
+  info: CgroupInfo;
+}
+
 /** An attribution with all that it was made from, shared by the connections of one process. */
 interface Described extends Charged {
   attribution: Attribution;
+  /** Itself and its ancestors. */
+  charges: readonly Charged[];
   client: Client;
   ancestors: readonly KnownProcess[];
   /** /proc had to add to what the kernel said, and this was at (ms of the monotonic clock). */
@@ -81,21 +84,24 @@ export class Attributor {
   readonly #proc: ProcReader;
   readonly #clock: BootClock;
   readonly #users: UserNames;
-  readonly #memory = new MemoryAccount();
   readonly #reads = new WorkBudget(READ_SHARE.share, READ_SHARE.burstMs);
   readonly #searches = new WorkBudget(SEARCH_SHARE.share, SEARCH_SHARE.burstMs);
   readonly #processes: ProcessTable;
   readonly #sockets: SocketOwners;
-  readonly #connections = new LruMap<bigint | string, Described>(LIMITS.connections, (it) => this.#release(it));
-  readonly #clients = new LruMap<number, Described>(LIMITS.clients, (it) => this.#release(it));
-  readonly #cgroups = new LruMap<string, CgroupInfo>(LIMITS.cgroupPaths, () => {});
+  readonly #connections = new LruMap<bigint | string, Described>(
+    LIMITS.connections.entries,
+    LIMITS.connections.bytes,
+    chargesOf,
+  );
+  readonly #clients = new LruMap<number, Described>(LIMITS.clients.entries, LIMITS.clients.bytes, chargesOf);
+  readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, (place) => [place]);
   readonly #hostId: string;
 
   constructor({ procRoot = '/proc', passwdFile = '/etc/passwd' }: AttributorOptions = {}) {
     this.#proc = new ProcReader(procRoot);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);
-    this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads, this.#memory);
+    this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads);
     this.#sockets = new SocketOwners(this.#proc);
     // A boot id is random and says which host it is as well; pids and start times are anew with each boot.
     this.#hostId = this.#proc.read('sys/kernel/random/boot_id', 64)?.trim() || hostname();
@@ -103,19 +109,17 @@ export class Attributor {
 
   /** Estimate of the bytes remembered. */
   get memoryBytes(): number {
-    return this.#memory.bytes;
+    return this.#connections.bytes + this.#clients.bytes + this.#cgroups.bytes + this.#processes.bytes;
   }
 
   /** Remembers who connected. Reads what is missing from /proc at once: a short-lived process is gone a moment later. */
   onConnect(record: ConnectRecord): void {
-    const described = this.#describeConnect(record);
-    this.#put(this.#connections, record.cookie, described);
+    this.#connections.set(record.cookie, this.#describeConnect(record));
   }
 
   /** Remembers the arguments of a program that may turn out to be an ancestor. */
   onProcess(record: ProcessRecord): void {
     this.#processes.onExec(record.process, record.argv, record.argvTruncated);
-    this.#keepBounds();
   }
 
   /** Who is behind a connection: as recorded at its connect, else the holder of its socket now. */
@@ -127,7 +131,7 @@ export class Attributor {
     if (owner === undefined) return NO_TIME;
     const described = this.#describeOwner(owner);
     // What was not found for want of time is looked for again, when there is time.
-    if (described.attribution.detail !== 'lookup_limit') this.#put(this.#connections, key, described);
+    if (described.attribution.detail !== 'lookup_limit') this.#connections.set(key, described);
     return described.attribution;
   }
 
@@ -139,7 +143,8 @@ export class Attributor {
   #describeConnect(record: ConnectRecord): Described {
     const started = this.#startOf(record);
     const client: Client = {
-      ...keyOf(record.process),
+      pid: record.process.pid,
+      comm: record.process.comm.toString('latin1'),
       startTicks: started.startTicks,
       uid: record.uid,
       netns: record.netns,
@@ -169,7 +174,7 @@ export class Attributor {
     else if (full.argv === '' && full.executable === '') detail = completed === undefined ? 'lookup_limit' : 'exited';
     const described = this.#describe({ how: 'connect', detail }, full, client, ancestors);
     if (!complete) described.completedAt = performance.now();
-    this.#put(this.#clients, client.pid, described);
+    this.#clients.set(client.pid, described);
     return described;
   }
 
@@ -231,7 +236,7 @@ export class Attributor {
   }
 
   #describeNone(detail: string): Described {
-    return { attribution: { how: 'none', detail }, client: NOBODY, ancestors: [], bytes: 300, refs: 0 };
+    return charged({ attribution: { how: 'none', detail }, client: NOBODY, ancestors: [] }, 0);
   }
 
   #describe(
@@ -254,13 +259,8 @@ export class Attributor {
     if (netns !== 0) process.netns = netns;
     describeProgram(process, full, full.executable);
     const paths = client.executable.length + client.v2.length + client.v1.length;
-    return {
-      attribution: detail === undefined ? { how, process } : { how, detail, process },
-      client,
-      ancestors,
-      bytes: 1500 + client.argv.length + 3 * paths + summaryBytes(process),
-      refs: 0,
-    };
+    const attribution = detail === undefined ? { how, process } : { how, detail, process };
+    return charged({ attribution, client, ancestors }, client.argv.length + 3 * paths + summaryBytes(process));
   }
 
   /** The same for a process whichever way and by whichever run of the tracer it was found. */
@@ -271,36 +271,25 @@ export class Attributor {
   #cgroupInfo(paths: CgroupPaths): CgroupInfo {
     const key = `${paths.v2}\0${paths.v1}`;
     const known = this.#cgroups.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.info;
     const { unit, container, podUid } = describeCgroups(paths);
     const info: CgroupInfo = {};
     if (unit !== undefined) info.unit = decodeRaw(unit);
     if (container !== undefined) info.container = { ...container, id: decodeRaw(container.id) };
     if (podUid !== undefined) info.podUid = podUid;
-    this.#cgroups.set(key, info);
+    this.#cgroups.set(key, { info, bytes: 400 + 4 * key.length });
     return info;
   }
-
-  #put<K>(cache: LruMap<K, Described>, key: K, described: Described): void {
-    this.#memory.retain(described);
-    for (const ancestor of described.ancestors) this.#memory.retain(ancestor);
-    cache.set(key, described);
-    this.#keepBounds();
-  }
-
-  #release(described: Described): void {
-    this.#memory.release(described);
-    for (const ancestor of described.ancestors) this.#memory.release(ancestor);
-  }
-
-  /** One from each at a time, so that a crowd in one of them does not cost the others all they have. */
-  #keepBounds(): void {
-    const caches = [this.#clients, this.#processes, this.#connections];
-    while (this.#memory.bytes > LIMITS.memory) {
-      if (!caches.map((cache) => cache.dropOldest()).includes(true)) return;
-    }
-  }
 }
+
+/** `textBytes`: what it holds of texts, beside objects of a fixed size. */
+function charged(parts: Pick<Described, 'attribution' | 'client' | 'ancestors'>, textBytes: number): Described {
+  const described: Described = { ...parts, charges: [], bytes: 1000 + textBytes };
+  described.charges = [described, ...parts.ancestors];
+  return described;
+}
+
+const chargesOf = (described: Described): readonly Charged[] => described.charges;
 
 const NO_TIME: Attribution = { how: 'none', detail: 'lookup_limit' };
 const UNKNOWN_START = { startTicks: -1, parentPid: 0 };

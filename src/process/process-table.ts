@@ -2,8 +2,7 @@ import type { KernelProcess } from '../capture/types.js';
 import { decodeBytes } from '../text.js';
 import { type BootClock, ticksOfBootNs } from './boot-clock.js';
 import type { WorkBudget } from './budget.js';
-import { LruMap } from './lru.js';
-import type { Charged, MemoryAccount } from './memory-account.js';
+import { type Charged, LruMap } from './lru.js';
 import {
   MAX_ARGV_BYTES,
   type ProcReader,
@@ -45,6 +44,7 @@ export interface KnownProcess extends ProcessKey, Program, Charged {
 export const FRESH_MS = 100;
 
 const MAX_PROCESSES = 8192;
+const MAX_BYTES = 6 * 1024 * 1024;
 
 /** The kernel's start time and that in /proc are rounded alike; one tick is allowed for kernels that count otherwise. */
 export const sameStart = (a: number, b: number): boolean => Math.abs(a - b) <= 1;
@@ -60,15 +60,17 @@ export const decodeRaw = (raw: RawText): string => decodeBytes(Buffer.from(raw, 
 
 /** Remembers processes that are ancestors of connecting ones, with the arguments of the program that each runs. */
 export class ProcessTable {
-  readonly #processes: LruMap<number, KnownProcess>;
+  readonly #processes = new LruMap<number, KnownProcess>(MAX_PROCESSES, MAX_BYTES, (known) => [known]);
 
   constructor(
     private readonly proc: ProcReader,
     private readonly clock: BootClock,
     private readonly budget: WorkBudget,
-    private readonly memory: MemoryAccount,
-  ) {
-    this.#processes = new LruMap(MAX_PROCESSES, (known) => memory.release(known));
+  ) {}
+
+  /** Estimate of the bytes remembered. */
+  get bytes(): number {
+    return this.#processes.bytes;
   }
 
   /** An exec as the kernel reported it: replaces whatever was known of the process before. */
@@ -115,11 +117,6 @@ export class ProcessTable {
       notAfter = parent.startTicks;
     }
     return chain;
-  }
-
-  /** Gives up the process that was not asked for the longest; false when there is none. */
-  dropOldest(): boolean {
-    return this.#processes.dropOldest();
   }
 
   #known(key: ProcessKey): KnownProcess | undefined {
@@ -175,10 +172,8 @@ export class ProcessTable {
       parentPid,
       fromExec,
       checkedAt,
-      refs: 0,
       bytes: 600 + argv.length + summaryBytes(summary),
     };
-    this.memory.retain(known);
     this.#processes.set(pid, known);
     return known;
   }

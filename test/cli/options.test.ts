@@ -77,7 +77,7 @@ describe('trace options', () => {
     ['a wrong choice', 'provider: alibba', 'IMDS_BAD_VALUE', 'did you mean "alibaba"?'],
     ['a nested value', 'log-dir: {a: 1}', 'IMDS_BAD_VALUE', 'no text'],
     ['a flag that is none', 'quiet: 7', 'IMDS_BAD_VALUE', 'neither true nor false'],
-    ['a bomb of aliases', 'a: &a [x]\nb: &b [*a,*a]\nprovider: [*b,*b]', 'IMDS_CONFIG_INVALID', 'alias'],
+    ['a bomb of aliases', 'a: &a [x]\nb: &b [*a,*a]\nprovider: [*b,*b]', 'IMDS_CONFIG_INVALID', 'Alias'],
   ])('refuse %s', (_, text, code, words) => {
     const error = refusal({ config: config(text) });
     expect(error.code).toBe(code);

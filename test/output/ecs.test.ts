@@ -178,13 +178,14 @@ describe("the tracer's own events", () => {
         time: 0,
         version: '1',
         source: 'ebpf',
+        sourceDetail: 'at the cgroup hooks',
         providers: ['aws'],
         endpoints: [{ address: '169.254.169.254', port: 80 }],
       },
       'INFO',
       'event',
       'start',
-      { source: 'ebpf', providers: ['aws'], endpoints: [{ ip: '169.254.169.254', port: 80 }] },
+      { source: 'ebpf', source_detail: 'at the cgroup hooks', providers: ['aws'], endpoints: [{ ip: '169.254.169.254', port: 80 }] },
     ],
   ] as [TracerEvent, string, string, string, object][])('%#', (event, level, kind, type, imds) => {
     const found = ecs(event);

@@ -122,8 +122,8 @@ describe('the line', () => {
         kind: 'tracer-started',
         time: 0,
         version: '1.0',
-        source: 'WARNING',
-        sourceReason: 'a WARNING\nb',
+        source: 'ebpf',
+        sourceDetail: 'a WARNING\nb',
         providers: ['alibaba'],
         endpoints: [{ address: 'fd00:ec2::254', port: 80 }],
       },
@@ -133,7 +133,7 @@ describe('the line', () => {
     ];
     const lines = own.map(line);
     expect(lines[0]).toMatch(
-      /\[INFO\] tracer-started version:1.0 source:\S+ providers:alibaba endpoints:\[fd00:ec2::254\]:80 reason: /,
+      /\[INFO\] tracer-started version:1.0 source:ebpf providers:alibaba endpoints:\[fd00:ec2::254\]:80 \(a \\x57ARNING/,
     );
     expect(lines[1]).toMatch(/\[INFO\] tracer-stats packets_seen:5 .* log_errors:0 normal_mode:4 hardened:8$/);
     expect(lines[2]).toMatch(/\[INFO\] tracer-stopped packets_seen:5 /);

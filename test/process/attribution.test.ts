@@ -384,6 +384,8 @@ describe('a connection without a connect record', () => {
 });
 
 describe('bounds and cost', () => {
+  const MEMORY = 20 * 1024 * 1024;
+
   it('keeps its memory bounded, whatever is in the arguments', () => {
     const attributor = nowhere();
     const argv = Buffer.alloc(8192, 'x');
@@ -392,19 +394,20 @@ describe('bounds and cost', () => {
       const process = gone(i + 2, 'x');
       if (i % 2 === 0) attributor.onProcess({ type: 'process', time: 1, process, argv, argvTruncated: false });
       attributor.onConnect(connectRecord({ cookie: BigInt(i + 1), process, argv, ancestors: [gone(i + 1, 'x')] }));
-      expect(attributor.memoryBytes).toBeLessThanOrEqual(LIMITS.memory);
+      expect(attributor.memoryBytes).toBeLessThanOrEqual(MEMORY);
     }
     expect(attributor.forFlow(flow(20_000n)).how).toBe('connect');
     expect(attributor.forFlow(flow(1n)).how).toBe('none');
     // With all forgotten, only the caches of processes are left.
     for (let i = 0; i < 20_000; i++) attributor.forget(flow(BigInt(i + 1)));
     expect(attributor.memoryBytes).toBeGreaterThan(0);
-    expect(attributor.memoryBytes).toBeLessThanOrEqual(LIMITS.memory);
+    expect(attributor.memoryBytes).toBeLessThanOrEqual(MEMORY);
   });
 
   it('remembers as many connections of one process as there may be', () => {
     const attributor = nowhere();
-    for (let i = 1; i <= LIMITS.connections + 1; i++) attributor.onConnect(connectRecord({ cookie: BigInt(i) }));
+    for (let i = 1; i <= LIMITS.connections.entries + 1; i++)
+      attributor.onConnect(connectRecord({ cookie: BigInt(i) }));
     expect(attributor.forFlow(flow(2n)).how).toBe('connect');
     expect(attributor.forFlow(flow(1n)).how).toBe('none');
     expect(attributor.memoryBytes).toBeLessThan(100_000);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BootClock, ticksOfBootNs } from '../../src/process/boot-clock.js';
 import { WorkBudget } from '../../src/process/budget.js';
-import { LruMap } from '../../src/process/lru.js';
+import { type Charged, LruMap } from '../../src/process/lru.js';
 import { parsePasswd, UserNames } from '../../src/process/users.js';
 import { CleanUp, sleep, tree } from './support.js';
 
@@ -12,20 +12,40 @@ const cleanUp = new CleanUp();
 afterEach(() => cleanUp.run());
 
 describe('LruMap', () => {
-  it('gives up the least recently used, and tells of each value that leaves', () => {
-    const left: string[] = [];
-    const map = new LruMap<number, string>(2, (value) => left.push(value));
+  it('gives up the least recently used', () => {
+    const map = new LruMap<number, string>(2, 1, () => []);
     map.set(1, 'a');
     map.set(2, 'b');
     expect(map.get(1)).toBe('a');
     map.set(3, 'c');
-    expect(left).toEqual(['b']);
-    map.set(3, 'd');
-    map.delete(1);
-    expect(left).toEqual(['b', 'c', 'a']);
+    expect([map.get(1), map.get(2), map.get(3), map.size]).toEqual(['a', undefined, 'c', 2]);
+    map.delete(3);
+    map.delete(3);
     expect(map.size).toBe(1);
-    expect(map.dropOldest()).toBe(true);
-    expect(map.dropOldest()).toBe(false);
+  });
+
+  it('counts what values share once, and as long as one has it', () => {
+    const [a, b, shared] = [{ bytes: 10 }, { bytes: 10 }, { bytes: 100 }];
+    const map = new LruMap<number, Charged[]>(9, 125, (value) => value);
+    map.set(1, [a, shared]);
+    map.set(2, [b, shared]);
+    expect(map.bytes).toBe(120);
+    map.set(2, [b]);
+    expect(map.bytes).toBe(120);
+    map.set(3, [{ bytes: 10 }]);
+    expect([map.bytes, map.get(1)]).toEqual([20, undefined]);
+    map.set(4, [{ bytes: 1000 }]);
+    expect([map.bytes, map.size]).toEqual([1000, 1]); // the newest is kept whatever its size
+    map.delete(4);
+    expect(map.bytes).toBe(0);
+  });
+
+  it('does not slow down at its limit', () => {
+    const map = new LruMap<number, number>(16_384, 1, () => []);
+    const started = performance.now();
+    for (let i = 0; i < 200_000; i++) map.set(i, i);
+    expect(map.size).toBe(16_384);
+    expect((performance.now() - started) / 200_000).toBeLessThan(0.02);
   });
 });
 
