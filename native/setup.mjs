@@ -40,7 +40,10 @@ function multiarch() {
 }
 
 function onPath(command) {
-  return (process.env.PATH ?? '').split(':').concat('/usr/sbin', '/sbin').some((dir) => dir && existsSync(join(dir, command)));
+  return (process.env.PATH ?? '')
+    .split(':')
+    .concat('/usr/sbin', '/sbin')
+    .some((dir) => dir && existsSync(join(dir, command)));
 }
 
 function isThere(need) {
@@ -53,7 +56,8 @@ function isThere(need) {
 function run(command, args, env = {}) {
   const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
   if (result.error) fail(`${command} could not be started: ${result.error.message}`);
-  if (result.status !== 0) fail(`${command} ${args.join(' ')} failed with exit status ${result.status ?? result.signal}`);
+  if (result.status !== 0)
+    fail(`${command} ${args.join(' ')} failed with exit status ${result.status ?? result.signal}`);
 }
 
 function fail(message) {
@@ -79,10 +83,12 @@ function installSystemPackages() {
   if (missing.length === 0) return;
   const manager = onPath('apt-get') ? 'apt' : onPath('dnf') ? 'dnf' : undefined;
   const wanted = missing.map((need) => need.command ?? need.file ?? need.library).join(', ');
-  if (!manager) fail(`${wanted} missing, and neither apt-get nor dnf is here: install them with this system's package manager`);
+  if (!manager)
+    fail(`${wanted} missing, and neither apt-get nor dnf is here: install them with this system's package manager`);
   const packages = missing.flatMap((need) => need[manager].split(' '));
   const command = manager === 'apt' ? 'apt-get install -y --no-install-recommends' : 'dnf install -y';
-  if (process.getuid() !== 0) fail(`${wanted} missing: run as root, or install them first: ${command} ${packages.join(' ')}`);
+  if (process.getuid() !== 0)
+    fail(`${wanted} missing: run as root, or install them first: ${command} ${packages.join(' ')}`);
   process.stdout.write(`setup: installing ${packages.join(' ')}\n`);
   if (manager === 'apt') {
     run('apt-get', ['update', '-q']);
@@ -98,15 +104,21 @@ function installSystemPackages() {
 function resolveAlternatives(names) {
   const all = names.split('|');
   if (all.length === 1) return all;
-  const known = all.find((name) => /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? ''));
+  const known = all.find((name) =>
+    /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? ''),
+  );
   return known ? [known] : [];
 }
 
-installSystemPackages();
-if (!ifNeeded || stale('node_modules/.package-lock.json', 'package-lock.json')) run('npm', ['ci', '--no-audit', '--no-fund']);
-if (!ifNeeded || stale('build/Release/imds_capture.so', 'native', 'binding.gyp')) {
-  run('npm', ['run', '--silent', 'build:native']);
-  // make leaves an up-to-date file's time as it was; the next --if-needed shall see that it was looked at.
-  utimesSync(join(root, 'build/Release/imds_capture.so'), new Date(), new Date());
+/** Does a step whose result is missing or older than its sources, and notes on the result that it was looked at. */
+function step(result, sources, args) {
+  if (ifNeeded && !stale(result, ...sources)) return;
+  run('npm', args);
+  utimesSync(join(root, result), new Date(), new Date());
 }
-if (!ifNeeded || stale('dist/cli/main.js', 'src', 'tsconfig.json', 'tsconfig.build.json')) run('npm', ['run', '--silent', 'build:ts']);
+
+installSystemPackages();
+// Not `npm ci`: it refuses a lock file where the registry lacked another platform's optional package, which a mirror may.
+step('node_modules/.package-lock.json', ['package-lock.json'], ['install', '--no-save', '--no-audit', '--no-fund']);
+step('build/Release/imds_capture.so', ['native', 'binding.gyp'], ['run', '--silent', 'build:native']);
+step('dist/cli/main.js', ['src', 'tsconfig.json', 'tsconfig.build.json'], ['run', '--silent', 'build:ts']);

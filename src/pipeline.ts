@@ -62,7 +62,9 @@ export class Pipeline {
     processes: ProcessSource;
     emit: (event: RequestEvent) => void;
   }) {
-    this.#endpoints = new Map(options.endpoints.map((endpoint) => [addressKey(endpoint.address, endpoint.port), endpoint]));
+    this.#endpoints = new Map(
+      options.endpoints.map((endpoint) => [addressKey(endpoint.address, endpoint.port), endpoint]),
+    );
     this.#judge = options.judge;
     this.#processes = options.processes;
     this.#emit = options.emit;
@@ -145,7 +147,10 @@ export class Pipeline {
     const { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort } = record;
     const identity = { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort };
     const flow: TracedFlow = {
-      connection: new Connection(this.#sinkOf(() => flow), this.#flows.counters),
+      connection: new Connection(
+        this.#sinkOf(() => flow),
+        this.#flows.counters,
+      ),
       family: this.#packet.version,
       endpoint,
       identity,

@@ -59,7 +59,9 @@ export function runTracer(options: {
     let nextLossCheck = Date.now() + LOSS_CHECK_MS;
     let nextStats = Date.now() + STATS_INTERVAL_MS;
     while (!stopping) {
-      const handed = await source.next(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS, (record) => pipeline.accept(record));
+      const handed = await source.next(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS, (record) =>
+        pipeline.accept(record),
+      );
       if (handed < 0) break;
       const now = Date.now();
       pipeline.tick(now);

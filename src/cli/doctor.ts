@@ -18,7 +18,9 @@ interface Diagnosis {
 
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('says what this host can do: kernel, BTF, cgroup v2, capabilities, programs tried for real, chosen source')
+    .description(
+      'says what this host can do: kernel, BTF, cgroup v2, capabilities, programs tried for real, chosen source',
+    )
     .option('--json', 'for programs')
     .addHelpText('after', '\nExit status: 0 this host can capture, 3 it can not (why, and what to do, is printed).')
     .action((options: { json?: boolean }) => {

@@ -21,7 +21,10 @@ export function labCommand(): Command {
   return new Command('lab')
     .description('a private network namespace with an emulated metadata service and sample clients')
     .addOption(
-      new Option('--mode <MODE>', 'what the service asks for: normal serves requests without a token, hardened refuses them')
+      new Option(
+        '--mode <MODE>',
+        'what the service asks for: normal serves requests without a token, hardened refuses them',
+      )
         .choices(['normal', 'hardened'])
         .default('normal'),
     )
@@ -46,7 +49,8 @@ Examples:
       process.stdout.write(`lab: your own clients: ip netns exec ${lab.clientNamespace} COMMAND\n`);
       try {
         if (options.once) {
-          for (const run of await lab.runClientsOnce()) process.stdout.write(`lab: ${run.sample} ${run.does}: ${outcome(run.status)}\n`);
+          for (const run of await lab.runClientsOnce())
+            process.stdout.write(`lab: ${run.sample} ${run.does}: ${outcome(run.status)}\n`);
         } else {
           await lab.runClientsRepeatedly(LAB_PAUSE_MS);
         }

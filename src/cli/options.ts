@@ -49,10 +49,19 @@ const ROWS: readonly OptionRow[] = [
     repeatable: true,
     description: 'a further address to trace, judged by the first provider (repeatable)',
   },
-  { name: 'source', argument: 'SOURCE', choices: ['auto', 'ebpf'], description: 'how packets are captured (default: auto)' },
+  {
+    name: 'source',
+    argument: 'SOURCE',
+    choices: ['auto', 'ebpf'],
+    description: 'how packets are captured (default: auto)',
+  },
   { name: 'log-dir', argument: 'DIR', description: 'where the logs are written (default: /var/log/imds)' },
   { name: 'duration', argument: 'TIME', description: 'stop by itself after 90s, 10m, 24h, …' },
-  { name: 'ring-size', argument: 'BYTES', description: 'size of the ring buffer between kernel and tracer (default: 8M)' },
+  {
+    name: 'ring-size',
+    argument: 'BYTES',
+    description: 'size of the ring buffer between kernel and tracer (default: 8M)',
+  },
   { name: 'lab', description: 'also run the lab, so that events appear on any machine' },
   { name: 'quiet', description: 'show nothing in the terminal but errors' },
   {
@@ -67,7 +76,8 @@ const ROWS: readonly OptionRow[] = [
 export function addTraceOptions(command: Command): Command {
   for (const row of ROWS) {
     const option = new Option(row.argument ? `--${row.name} <${row.argument}>` : `--${row.name}`, row.description);
-    if (row.repeatable) option.argParser((value: string, previous: string[] | undefined) => [...(previous ?? []), value]);
+    if (row.repeatable)
+      option.argParser((value: string, previous: string[] | undefined) => [...(previous ?? []), value]);
     command.addOption(option);
   }
   return command;
@@ -94,7 +104,8 @@ function fromValues(values: Values): TraceOptions {
   const one = (name: string): string | undefined => (values[name] === undefined ? undefined : text(values[name], name));
   const flag = (name: string): boolean => {
     const value = values[name] ?? false;
-    if (typeof value !== 'boolean') throw usageError('IMDS_BAD_VALUE', `${name}: "${String(value)}" is neither true nor false`);
+    if (typeof value !== 'boolean')
+      throw usageError('IMDS_BAD_VALUE', `${name}: "${String(value)}" is neither true nor false`);
     return value;
   };
 

@@ -12,7 +12,11 @@ export function parseDuration(value: string, option: string): number {
   const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value);
   const ms = match ? Number(match[1]) * DURATION_UNITS[match[2]!]! : 0;
   if (ms <= 0) {
-    throw usageError('IMDS_BAD_DURATION', `${option}: "${value}" is no duration`, 'write a number and a unit: 90s, 10m, 24h');
+    throw usageError(
+      'IMDS_BAD_DURATION',
+      `${option}: "${value}" is no duration`,
+      'write a number and a unit: 90s, 10m, 24h',
+    );
   }
   return ms;
 }
@@ -21,7 +25,8 @@ export function parseDuration(value: string, option: string): number {
 export function parseSize(value: string, option: string): number {
   const match = /^(\d{1,12})([KMG]?)(?:i?B)?$/i.exec(value);
   const bytes = match ? Number(match[1]) * SIZE_UNITS[match[2]!.toUpperCase()]! : 0;
-  if (bytes <= 0) throw usageError('IMDS_BAD_SIZE', `${option}: "${value}" is no size`, 'write bytes or a unit: 65536, 64K, 8M');
+  if (bytes <= 0)
+    throw usageError('IMDS_BAD_SIZE', `${option}: "${value}" is no size`, 'write bytes or a unit: 65536, 64K, 8M');
   return bytes;
 }
 
@@ -29,7 +34,11 @@ export function parseSize(value: string, option: string): number {
 export function parseRingSize(value: string, option: string): number {
   const bytes = parseSize(value, option);
   if (bytes < 4096 || bytes > 2 ** 30 || (bytes & (bytes - 1)) !== 0) {
-    throw usageError('IMDS_BAD_SIZE', `${option}: ${value} can't be a ring buffer's size`, 'give a power of two from 4K to 1G');
+    throw usageError(
+      'IMDS_BAD_SIZE',
+      `${option}: ${value} can't be a ring buffer's size`,
+      'give a power of two from 4K to 1G',
+    );
   }
   return bytes;
 }

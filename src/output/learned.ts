@@ -1,5 +1,4 @@
 import { hash, randomBytes } from 'node:crypto';
-import { LruMap } from '../process/lru.js';
 
 /** How many values are remembered; the least recently seen goes first. */
 const MAX_LEARNED = 4096;
@@ -26,10 +25,9 @@ export class LearnedSecrets {
   readonly #key = randomBytes(32).toString('base64');
   /** How many learned words have a length: spares the hash for nearly every word. */
   readonly #lengths = new Uint16Array(MAX_LENGTH + 1);
-  readonly #words = new LruMap<string, number>(MAX_LEARNED, (length) => {
-    this.#lengths[length]! -= 1;
-  });
-  readonly #beginnings = new LruMap<string, true>(MAX_LEARNED, () => undefined);
+  /** Hash and length of each word, and the hash of its beginning, the least recently seen first. */
+  readonly #words = new Map<string, number>();
+  readonly #beginnings = new Map<string, number>();
 
   get size(): number {
     return this.#words.size;
@@ -40,9 +38,9 @@ export class LearnedSecrets {
     for (const match of value.slice(0, MAX_LENGTH * 2).matchAll(WORD)) {
       const word = match[0];
       if (!isLearnable(word)) continue;
-      this.#words.set(this.#hash(word), word.length);
       this.#lengths[word.length]! += 1;
-      this.#beginnings.set(this.#hash(`^${word.slice(0, MIN_LENGTH)}`), true);
+      this.#lengths[remember(this.#words, this.#hash(word), word.length)]! -= 1;
+      remember(this.#beginnings, this.#hash(`^${word.slice(0, MIN_LENGTH)}`), 0);
     }
   }
 
@@ -50,12 +48,12 @@ export class LearnedSecrets {
   has(word: string): boolean {
     const plain = word.includes('%') ? percentDecoded(word) : word;
     if (!this.#lengths[plain.length]) return false;
-    return isLearnable(plain) && this.#words.get(this.#hash(plain)) !== undefined;
+    return isLearnable(plain) && this.#words.has(this.#hash(plain));
   }
 
   /** Whether a learned word begins as `word` does: for a word that was cut short. */
   hasBeginning(word: string): boolean {
-    return word.length >= MIN_LENGTH && this.#beginnings.get(this.#hash(`^${word.slice(0, MIN_LENGTH)}`)) !== undefined;
+    return word.length >= MIN_LENGTH && this.#beginnings.has(this.#hash(`^${word.slice(0, MIN_LENGTH)}`));
   }
 
   /** `text` with every learned word replaced; with `cut`, a last word that begins like a learned one too. */
@@ -69,6 +67,22 @@ export class LearnedSecrets {
   #hash(text: string): string {
     return hash('sha256', this.#key + text, 'base64');
   }
+}
+
+/**
+ * Makes `key` the youngest of a map that keeps the MAX_LEARNED youngest (a Map iterates in the order of insertion). Gives the
+ * value that left it: the key's former one, else the oldest; 0 where none did.
+ */
+function remember(map: Map<string, number>, key: string, value: number): number {
+  let left = map.get(key);
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > MAX_LEARNED) {
+    const [oldest, oldValue] = map.entries().next().value!;
+    left = oldValue;
+    map.delete(oldest);
+  }
+  return left ?? 0;
 }
 
 function isLearnable(word: string): boolean {

@@ -32,10 +32,11 @@ export class RotatingFile {
   #size = 0;
   /** Where the file is rotated: later than maxBytes after a rotation that failed. */
   #rotateAt: number;
-  #lines: Buffer[] = [];
+  #lines: string[] = [];
   #pendingBytes = 0;
-  /** What is being written, from `#offset` on. */
+  /** What is being written, from `#offset` on; within `#space` unless it is a longer line. */
   #batch: Buffer | undefined;
+  readonly #space = Buffer.alloc(MAX_BATCH_BYTES);
   #batchLines = 0;
   #offset = 0;
   #writing = false;
@@ -59,13 +60,14 @@ export class RotatingFile {
 
   /** Adds a line; `line` has no line end of its own. */
   append(line: string): void {
-    const bytes = Buffer.from(`${line}\n`);
-    if (this.#closed || this.#pendingBytes + bytes.length > MAX_PENDING_BYTES) {
+    const whole = `${line}\n`;
+    const length = Buffer.byteLength(whole);
+    if (this.#closed || this.#pendingBytes + length > MAX_PENDING_BYTES) {
       this.onError(1);
       return;
     }
-    this.#lines.push(bytes);
-    this.#pendingBytes += bytes.length;
+    this.#lines.push(whole);
+    this.#pendingBytes += length;
     this.#writeSoon();
   }
 
@@ -161,18 +163,26 @@ export class RotatingFile {
   #nextBatch(): Buffer | undefined {
     const first = this.#lines[0];
     if (first === undefined) return undefined;
-    if (this.#size > 0 && this.#size + first.length > this.#rotateAt) this.#rotate();
-    const room = Math.min(MAX_BATCH_BYTES, Math.max(this.#rotateAt - this.#size, 0));
+    let bytes = Buffer.byteLength(first);
+    if (this.#size > 0 && this.#size + bytes > this.#rotateAt) this.#rotate();
+    const room = Math.min(MAX_BATCH_BYTES, this.#rotateAt - this.#size);
     let count = 1;
-    let bytes = first.length;
-    while (count < this.#lines.length && bytes + this.#lines[count]!.length <= room) {
-      bytes += this.#lines[count]!.length;
-      count++;
+    if (bytes > room) {
+      this.#batch = Buffer.from(first);
+    } else {
+      this.#space.write(first);
+      for (; count < this.#lines.length; count++) {
+        const line = this.#lines[count]!;
+        const length = Buffer.byteLength(line);
+        if (bytes + length > room) break;
+        this.#space.write(line, bytes);
+        bytes += length;
+      }
+      this.#batch = this.#space.subarray(0, bytes);
     }
-    const batch = Buffer.concat(this.#lines.slice(0, count), bytes);
-    this.#lines = this.#lines.slice(count);
+    this.#lines.splice(0, count);
     this.#batchLines = count;
-    return batch;
+    return this.#batch;
   }
 
   #rotate(): void {

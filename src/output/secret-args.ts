@@ -181,28 +181,27 @@ function redactScript(text: string): string {
 
 /** Words of a shell script, without the quotes around them; good enough to find options and their values. */
 function* shellWords(text: string): Generator<{ start: number; end: number; beginsCommand: boolean }> {
-  let at = 0;
   let beginsCommand = true;
-  while (at < text.length) {
-    const first = text[at]!;
-    if (/[\s;|&()]/.test(first)) {
-      beginsCommand ||= first === '\n' || !/\s/.test(first);
+  for (let at = 0; at < text.length; ) {
+    const first = text.charCodeAt(at);
+    if (separates(first)) {
+      beginsCommand ||= first !== SPACE && first !== TAB;
       at++;
       continue;
     }
-    const quote = first === '"' || first === "'" ? first : undefined;
-    const start = quote === undefined ? at : at + 1;
+    const isQuoted = first === DOUBLE_QUOTE || first === SINGLE_QUOTE;
+    const start = isQuoted ? at + 1 : at;
     let end = start;
-    if (quote !== undefined) {
-      while (end < text.length && text[end] !== quote) end++;
+    if (isQuoted) {
+      while (end < text.length && text.charCodeAt(end) !== first) end++;
       at = end + 1;
     } else {
-      let inside: string | undefined;
+      let quote = 0;
       for (; end < text.length; end++) {
-        const character = text[end]!;
-        if (inside !== undefined) inside = character === inside ? undefined : inside;
-        else if (character === '"' || character === "'") inside = character;
-        else if (/[\s;|&()]/.test(character)) break;
+        const code = text.charCodeAt(end);
+        if (quote !== 0) quote = code === quote ? 0 : quote;
+        else if (code === DOUBLE_QUOTE || code === SINGLE_QUOTE) quote = code;
+        else if (separates(code)) break;
       }
       at = end;
     }
@@ -210,3 +209,15 @@ function* shellWords(text: string): Generator<{ start: number; end: number; begi
     beginsCommand = false;
   }
 }
+
+const [TAB, SPACE, DOUBLE_QUOTE, SINGLE_QUOTE] = [0x09, 0x20, 0x22, 0x27] as const;
+
+/** White space, and `&`, `(`, `)`, `;`, `|`. */
+const separates = (code: number): boolean =>
+  code === SPACE ||
+  (code >= TAB && code <= 0x0d) ||
+  code === 0x26 ||
+  code === 0x28 ||
+  code === 0x29 ||
+  code === 0x3b ||
+  code === 0x7c;

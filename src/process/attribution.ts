@@ -4,7 +4,7 @@ import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
 import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
-import { type Charged, LruMap } from './lru.js';
+import { LruMap, OWN_BYTES, type Weight } from './lru.js';
 import { MAX_ARGV_BYTES, ProcReader, type RawArguments, type RawText } from './proc.js';
 import {
   decodeRaw,
@@ -60,15 +60,18 @@ interface Client extends ProcessKey, RawArguments, CgroupPaths {
   executable: RawText;
 }
 
-interface Place extends Charged {
+interface Place {
   info: CgroupInfo;
+  readonly bytes: number;
 }
 
 /** An attribution with all that it was made from, shared by the connections of one process. */
-interface Described extends Charged {
+interface Described {
   attribution: Attribution;
-  /** Itself and its ancestors. */
-  charges: readonly Charged[];
+  /** Estimate of the size in memory of all that it refers to, on the high side: relatives may share their ancestors. */
+  readonly bytes: number;
+  /** By how many remembered connections. */
+  connections: number;
   client: Client;
   ancestors: readonly KnownProcess[];
   /** /proc had to add to what the kernel said, and this was at (ms of the monotonic clock). */
@@ -91,10 +94,10 @@ export class Attributor {
   readonly #connections = new LruMap<bigint | string, Described>(
     LIMITS.connections.entries,
     LIMITS.connections.bytes,
-    chargesOf,
+    SHARED_BYTES,
   );
-  readonly #clients = new LruMap<number, Described>(LIMITS.clients.entries, LIMITS.clients.bytes, chargesOf);
-  readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, (place) => [place]);
+  readonly #clients = new LruMap<number, Described>(LIMITS.clients.entries, LIMITS.clients.bytes, OWN_BYTES);
+  readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, OWN_BYTES);
   readonly #hostId: string;
 
   constructor({ procRoot = '/proc', passwdFile = '/etc/passwd' }: AttributorOptions = {}) {
@@ -236,7 +239,7 @@ export class Attributor {
   }
 
   #describeNone(detail: string): Described {
-    return charged({ attribution: { how: 'none', detail }, client: NOBODY, ancestors: [] }, 0);
+    return { attribution: { how: 'none', detail }, client: NOBODY, ancestors: [], bytes: 300, connections: 0 };
   }
 
   #describe(
@@ -260,7 +263,9 @@ export class Attributor {
     describeProgram(process, full, full.executable);
     const paths = client.executable.length + client.v2.length + client.v1.length;
     const attribution = detail === undefined ? { how, process } : { how, detail, process };
-    return charged({ attribution, client, ancestors }, client.argv.length + 3 * paths + summaryBytes(process));
+    const own = 1000 + client.argv.length + 3 * paths + summaryBytes(process);
+    const bytes = ancestors.reduce((sum, ancestor) => sum + ancestor.bytes, own);
+    return { attribution, client, ancestors, bytes, connections: 0 };
   }
 
   /** The same for a process whichever way and by whichever run of the tracer it was found. */
@@ -282,14 +287,11 @@ export class Attributor {
   }
 }
 
-/** `textBytes`: what it holds of texts, beside objects of a fixed size. */
-function charged(parts: Pick<Described, 'attribution' | 'client' | 'ancestors'>, textBytes: number): Described {
-  const described: Described = { ...parts, charges: [], bytes: 1000 + textBytes };
-  described.charges = [described, ...parts.ancestors];
-  return described;
-}
-
-const chargesOf = (described: Described): readonly Charged[] => described.charges;
+/** However many connections a process has, its description is there once. */
+const SHARED_BYTES: Weight<Described> = {
+  take: (described) => (described.connections++ === 0 ? described.bytes : 0),
+  giveBack: (described) => (--described.connections === 0 ? described.bytes : 0),
+};
 
 const NO_TIME: Attribution = { how: 'none', detail: 'lookup_limit' };
 const UNKNOWN_START = { startTicks: -1, parentPid: 0 };

@@ -1,24 +1,33 @@
-/** Something that values of a cache refer to, and whose size counts once as long as any of them does. */
-export interface Charged {
-  /** Its size in memory, an estimate on the high side. */
-  readonly bytes: number;
+/** How much of the byte limit a value takes, asked when it comes in, and gives back when it goes. */
+export interface Weight<V> {
+  take(value: V): number;
+  giveBack(value: V): number;
+}
+
+interface Entry<K, V> {
+  readonly key: K;
+  value: V;
+  older: Entry<K, V> | undefined;
+  newer: Entry<K, V> | undefined;
 }
 
 /**
- * A map that keeps its most recently used entries: at most `maxEntries`, and no more than what they refer to fits into
- * `maxBytes`. A Map iterates in insertion order, so taking an entry out and putting it back makes it the youngest, and
- * the first key is the oldest. The cost of a call is that of its own value and of those that it pushes out.
+ * A map that keeps its most recently used entries, at most `maxEntries` of together at most `maxBytes`, but always the
+ * newest. Each call is O(1), those entries aside that it pushes out.
+ *
+ * The order is a linked list beside the Map. The order of a Map itself would do, but for V8's hash table: an entry that is deleted
+ * and put in again leaves a hole in its bucket, so that a key often used would cost a walk over thousands of holes.
  */
 export class LruMap<K, V> {
-  readonly #entries = new Map<K, V>();
-  readonly #references = new Map<Charged, number>();
+  readonly #entries = new Map<K, Entry<K, V>>();
+  #oldest: Entry<K, V> | undefined;
+  #newest: Entry<K, V> | undefined;
   #bytes = 0;
 
-  /** `chargesOf` lists what a value refers to; it must say the same as long as the value is kept. */
   constructor(
     private readonly maxEntries: number,
     private readonly maxBytes: number,
-    private readonly chargesOf: (value: V) => readonly Charged[],
+    private readonly weight: Weight<V>,
   ) {}
 
   get size(): number {
@@ -31,41 +40,56 @@ export class LruMap<K, V> {
 
   /** The value, which becomes the most recently used one. */
   get(key: K): V | undefined {
-    const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, value);
-    return value;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#unlink(entry);
+    this.#append(entry);
+    return entry.value;
   }
 
   set(key: K, value: V): void {
-    this.delete(key);
-    this.#entries.set(key, value);
-    for (const item of this.chargesOf(value)) {
-      const references = this.#references.get(item) ?? 0;
-      if (references === 0) this.#bytes += item.bytes;
-      this.#references.set(item, references + 1);
+    let entry = this.#entries.get(key);
+    this.#bytes += this.weight.take(value);
+    if (entry === undefined) {
+      entry = { key, value, older: undefined, newer: undefined };
+      this.#entries.set(key, entry);
+    } else {
+      this.#bytes -= this.weight.giveBack(entry.value);
+      entry.value = value;
+      this.#unlink(entry);
     }
+    this.#append(entry);
     while (this.#entries.size > this.maxEntries || (this.#bytes > this.maxBytes && this.#entries.size > 1)) {
-      for (const oldest of this.#entries.keys()) {
-        this.delete(oldest);
-        break;
-      }
+      this.delete(this.#oldest!.key);
     }
   }
 
   delete(key: K): void {
-    const value = this.#entries.get(key);
-    if (value === undefined) return;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
     this.#entries.delete(key);
-    for (const item of this.chargesOf(value)) {
-      const references = this.#references.get(item)! - 1;
-      if (references > 0) {
-        this.#references.set(item, references);
-      } else {
-        this.#references.delete(item);
-        this.#bytes -= item.bytes;
-      }
-    }
+    this.#unlink(entry);
+    this.#bytes -= this.weight.giveBack(entry.value);
+  }
+
+  #unlink(entry: Entry<K, V>): void {
+    if (entry.older === undefined) this.#oldest = entry.newer;
+    else entry.older.newer = entry.newer;
+    if (entry.newer === undefined) this.#newest = entry.older;
+    else entry.newer.older = entry.older;
+  }
+
+  #append(entry: Entry<K, V>): void {
+    entry.older = this.#newest;
+    entry.newer = undefined;
+    if (this.#newest === undefined) this.#oldest = entry;
+    else this.#newest.newer = entry;
+    this.#newest = entry;
   }
 }
+
+/** The weight of values that know it and are in a cache once. */
+export const OWN_BYTES: Weight<{ readonly bytes: number }> = {
+  take: ({ bytes }) => bytes,
+  giveBack: ({ bytes }) => bytes,
+};

@@ -2,7 +2,7 @@ import type { KernelProcess } from '../capture/types.js';
 import { decodeBytes } from '../text.js';
 import { type BootClock, ticksOfBootNs } from './boot-clock.js';
 import type { WorkBudget } from './budget.js';
-import { type Charged, LruMap } from './lru.js';
+import { LruMap, OWN_BYTES } from './lru.js';
 import {
   MAX_ARGV_BYTES,
   type ProcReader,
@@ -28,8 +28,10 @@ interface Program extends RawArguments {
 }
 
 /** What is known of a process: one object as long as it stays the same, so that `===` means "nothing new". */
-export interface KnownProcess extends ProcessKey, Program, Charged {
+export interface KnownProcess extends ProcessKey, Program {
   summary: ProcessSummary;
+  /** Estimate of its size in memory. */
+  readonly bytes: number;
   /** The arguments are what the kernel reported at exec, which reports the next exec as well. */
   fromExec: boolean;
   /** When /proc was last asked, ms of the monotonic clock; of an entry fromExec -Infinity until it was. */
@@ -60,7 +62,7 @@ export const decodeRaw = (raw: RawText): string => decodeBytes(Buffer.from(raw, 
 
 /** Remembers processes that are ancestors of connecting ones, with the arguments of the program that each runs. */
 export class ProcessTable {
-  readonly #processes = new LruMap<number, KnownProcess>(MAX_PROCESSES, MAX_BYTES, (known) => [known]);
+  readonly #processes = new LruMap<number, KnownProcess>(MAX_PROCESSES, MAX_BYTES, OWN_BYTES);
 
   constructor(
     private readonly proc: ProcReader,

@@ -57,7 +57,10 @@ describe('trace options', () => {
 
   it('let the command line win over the file', () => {
     const file = config('provider: aws\nlog-dir: /tmp/x\n');
-    expect(resolveTraceOptions({ config: file, provider: ['huawei'] })).toMatchObject({ provider: ['huawei'], logDir: '/tmp/x' });
+    expect(resolveTraceOptions({ config: file, provider: ['huawei'] })).toMatchObject({
+      provider: ['huawei'],
+      logDir: '/tmp/x',
+    });
   });
 
   it('take "all" for every provider of the table', () => {

@@ -37,10 +37,18 @@ describe('endpoints', () => {
     ['::ffff:1.2.3.4', '1.2.3.4', 80],
   ])('%s', (text, address, port) => expect(parseEndpoint(text, '--endpoint')).toEqual({ address, port }));
 
-  it.each(['', 'localhost', '1.2.3', '1.2.3.4:', '1.2.3.4:0', '1.2.3.4:65536', '[1.2.3.4]:80', 'fe80::1%eth0', '1.2.3.4/32', '::1]:80'])(
-    'refuses "%s"',
-    (text) => expect(codeOf(() => parseEndpoint(text, '--endpoint'))).toBe('IMDS_BAD_ENDPOINT 2'),
-  );
+  it.each([
+    '',
+    'localhost',
+    '1.2.3',
+    '1.2.3.4:',
+    '1.2.3.4:0',
+    '1.2.3.4:65536',
+    '[1.2.3.4]:80',
+    'fe80::1%eth0',
+    '1.2.3.4/32',
+    '::1]:80',
+  ])('refuses "%s"', (text) => expect(codeOf(() => parseEndpoint(text, '--endpoint'))).toBe('IMDS_BAD_ENDPOINT 2'));
 });
 
 describe('ring sizes', () => {

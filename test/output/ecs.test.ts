@@ -185,7 +185,12 @@ describe("the tracer's own events", () => {
       'INFO',
       'event',
       'start',
-      { source: 'ebpf', source_detail: 'at the cgroup hooks', providers: ['aws'], endpoints: [{ ip: '169.254.169.254', port: 80 }] },
+      {
+        source: 'ebpf',
+        source_detail: 'at the cgroup hooks',
+        providers: ['aws'],
+        endpoints: [{ ip: '169.254.169.254', port: 80 }],
+      },
     ],
   ] as [TracerEvent, string, string, string, object][])('%#', (event, level, kind, type, imds) => {
     const found = ecs(event);
