@@ -22,9 +22,9 @@ export interface RedactedText {
  * With `cut`, the text is the beginning of a longer one. Linear time: every pass moves forward only.
  */
 export function redactText(text: string, learned: Pick<LearnedSecrets, 'redact'>, cut = false): RedactedText {
-  if (!MAY_HOLD_SECRET.test(text)) return { text: learned.redact(text, REDACTED, cut), valueFollows: false };
+  if (!cut && !MAY_HOLD_SECRET.test(text)) return { text: learned.redact(text, REDACTED, cut), valueFollows: false };
   const named = redactNamedValues(text);
-  const plain = redactUserInfo(named.text).replace(BEARER, `$1${REDACTED}`);
+  const plain = redactUserInfo(named.text, cut).replace(BEARER, `$1${REDACTED}`);
   return {
     text: learned.redact(plain, REDACTED, cut),
     valueFollows: named.valueFollows || BEARER_AT_END.test(plain),
@@ -35,11 +35,13 @@ const BEARER = /\b(bearer[ \t]{1,4})[A-Za-z0-9+/_.~=-]+/gi;
 const BEARER_AT_END = /\bbearer[ \t]{0,4}$/i;
 
 /**
- * `://user:password@` up to the last `@` before the path (RFC 3986, section 3.2). No run can hold `//`, so that two
- * attempts never read the same run.
+ * `://user:password@` up to the last `@` before the path (RFC 3986, section 3.2); where the text was cut before the `@`,
+ * what is no port. No run can hold `//`, so that two attempts never read the same run.
  */
-const redactUserInfo = (text: string): string =>
-  text.includes('@') ? text.replace(/(:\/\/[^\s/?#'"@:]*:)[^\s/?#'"]+@/g, `$1${REDACTED}@`) : text;
+function redactUserInfo(text: string, cut: boolean): string {
+  const whole = text.includes('@') ? text.replace(/(:\/\/[^\s/?#'"@:]*:)[^\s/?#'"]+@/g, `$1${REDACTED}@`) : text;
+  return cut ? whole.replace(/(:\/\/[^\s/?#'"@:[]*:)(?!\d{0,5}$)[^\s/?#'"]+$/, `$1${REDACTED}`) : whole;
+}
 
 function redactNamedValues(text: string): RedactedText {
   let out = '';

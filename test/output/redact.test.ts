@@ -254,6 +254,12 @@ describe('arguments', () => {
     );
   });
 
+  it('leaves the host and port of a URL that was cut', () => {
+    for (const url of ['http://100.100.100.200:80', 'http://h:', 'http://[fd00:ec2::254', 'http://h:80/a']) {
+      expect(redactArgs(['curl', url], none, true)).toEqual(['curl', url]);
+    }
+  });
+
   it('is done twice with the result of once', () => {
     for (const [, before] of rows) {
       const once = args(...before);

@@ -200,7 +200,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
   it('finds one in a namespace that is newer than its list', async () => {
     const owners = new SocketOwners(new ProcReader('/proc'));
     const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
-    expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'exited' });
+    expect(owners.find(addresses, 0n, true)).not.toHaveProperty('holder');
     await inside('b', SERVER('10.77.0.2')).line(0);
     const client = inside('b', CLIENT('10.77.0.2', 40_001));
     await client.line(0);
