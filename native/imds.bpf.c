@@ -17,6 +17,7 @@
 #define GO_ON 1
 #define AF_INET 2
 #define AF_INET6 10
+#define INADDR_LOOPBACK 0x7f000001
 #define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define TCP_FLAGS 13
@@ -604,26 +605,27 @@ int on_connect6(struct bpf_sock_addr *ctx)
  */
 static __always_inline int may_be_endpoint(struct __sk_buff *skb)
 {
-	__u32 v4_count = filter.v4_count, v6_count = filter.v6_count;
+	__u32 shape = filter.shape;
 	__u32 v4 = skb->remote_ip4;
 
 #pragma unroll
 	for (__u32 i = 0; i < IMDS_FILTER_ADDRESSES; i++) {
-		if (i < v4_count && v4 == filter.v4[i])
+		if (i < IMDS_FILTER_V4_COUNT(shape) && v4 == filter.v4[i])
 			return 1;
 	}
-	if (v6_count) {
+	if (IMDS_FILTER_V6_COUNT(shape)) {
 		__u32 tail = skb->remote_ip6[3];
 
 #pragma unroll
 		for (__u32 i = 0; i < IMDS_FILTER_ADDRESSES; i++) {
-			if (i < v6_count && tail == filter.v6_tail[i])
+			if (i < IMDS_FILTER_V6_COUNT(shape) && tail == filter.v6_tail[i])
 				return 1;
 		}
 	}
-	if (v4 == filter.loopback && skb->remote_port == filter.loopback_port)
+	/* So much goes to loopback that the self-test's port is compared as well. */
+	if (v4 == bpf_htonl(INADDR_LOOPBACK) && skb->remote_port == filter.self_test_port)
 		return 1;
-	return filter.off;
+	return shape & IMDS_FILTER_OFF;
 }
 
 /* False for a segment of no payload and no SYN, FIN or RST; true also where that can't be told. */
@@ -694,16 +696,17 @@ static __always_inline void capture(struct __sk_buff *skb, struct imds_counters 
 	bpf_ringbuf_submit(record, 0);
 }
 
-static __always_inline int on_packet(struct __sk_buff *skb, __u16 direction)
+/*
+ * What comes after may_be_endpoint(). A function of its own, so that what runs for every packet of the host is small enough
+ * for one or two cache lines.
+ */
+static __attribute__((noinline)) int on_packet(struct __sk_buff *skb, __u16 direction)
 {
 	struct imds_endpoint_key key;
 	struct imds_counters *count;
 	__u32 *words = (__u32 *)key.address;
 	__u32 *slot, counter_slot;
 	struct bpf_sock *sk;
-
-	if (!may_be_endpoint(skb))
-		return GO_ON;
 
 	if (skb->family == AF_INET) {
 		map_v4(key.address, skb->remote_ip4);
@@ -753,11 +756,11 @@ static __always_inline int on_packet(struct __sk_buff *skb, __u16 direction)
 SEC("cgroup_skb/egress")
 int on_egress(struct __sk_buff *skb)
 {
-	return on_packet(skb, IMDS_FLAG_EGRESS);
+	return may_be_endpoint(skb) ? on_packet(skb, IMDS_FLAG_EGRESS) : GO_ON;
 }
 
 SEC("cgroup_skb/ingress")
 int on_ingress(struct __sk_buff *skb)
 {
-	return on_packet(skb, 0);
+	return may_be_endpoint(skb) ? on_packet(skb, 0) : GO_ON;
 }

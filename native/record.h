@@ -133,17 +133,19 @@ struct imds_counters {
 
 /*
  * What tells nearly every packet of the host apart from an endpoint's with one compare per address: constants of the
- * loaded program, so that the verifier removes the compares that are not used. Too many addresses: `off`.
+ * loaded program, so that the verifier removes the compares that are not used. Every load counts on that path, hence one
+ * word for how many there are.
  */
 #define IMDS_FILTER_ADDRESSES 8
+#define IMDS_FILTER_V4_COUNT(shape) ((shape) & 0xff)
+#define IMDS_FILTER_V6_COUNT(shape) ((shape) >> 8 & 0xff)
+#define IMDS_FILTER_OFF 0x10000 /* more addresses than fit: ask the map for each packet */
+#define IMDS_FILTER_SHAPE(v4_count, v6_count, off) ((v4_count) | (v6_count) << 8 | ((off) ? IMDS_FILTER_OFF : 0))
 struct imds_filter {
-	__u32 off;
-	__u32 v4_count;
-	__u32 v6_count;
+	__u32 shape;
 	__u32 v4[IMDS_FILTER_ADDRESSES]; /* network byte order */
 	__u32 v6_tail[IMDS_FILTER_ADDRESSES]; /* last 32 bits */
-	__u32 loopback; /* 127.0.0.1, for the self-test: compared with its port too, as so much goes there */
-	__u32 loopback_port; /* as __sk_buff.remote_port has it; 0: no self-test */
+	__u32 self_test_port; /* on 127.0.0.1, as __sk_buff.remote_port has it */
 };
 
 /* argv of a process since its last exec, for the time when it is somebody's ancestor. */

@@ -154,34 +154,33 @@ static bool is_v4(const uint8_t *address)
 	return memcmp(address, mapped, sizeof(mapped)) == 0;
 }
 
-static void add_word(uint32_t *list, uint32_t *count, uint32_t word, struct imds_filter *filter)
+/* Puts the word into the list unless it is in; false where there is no room. */
+static bool add_word(uint32_t *list, uint32_t *count, uint32_t word)
 {
 	for (uint32_t i = 0; i < *count; i++) {
 		if (list[i] == word)
-			return;
+			return true;
 	}
-	if (*count < IMDS_FILTER_ADDRESSES)
-		list[(*count)++] = word;
-	else
-		filter->off = 1;
+	if (*count == IMDS_FILTER_ADDRESSES)
+		return false;
+	list[(*count)++] = word;
+	return true;
 }
 
 static struct imds_filter make_filter(const struct imds_endpoint *endpoints, uint32_t count, uint16_t self_test_port)
 {
-	struct imds_filter filter = {
-		.loopback = htonl(INADDR_LOOPBACK),
-		.loopback_port = htonl(self_test_port),
-	};
+	struct imds_filter filter = { .self_test_port = htonl(self_test_port) };
+	uint32_t v4_count = 0, v6_count = 0;
+	bool all_fit = true;
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t last;
 
 		memcpy(&last, endpoints[i].address + 12, sizeof(last));
-		if (is_v4(endpoints[i].address))
-			add_word(filter.v4, &filter.v4_count, last, &filter);
-		else
-			add_word(filter.v6_tail, &filter.v6_count, last, &filter);
+		all_fit &= is_v4(endpoints[i].address) ? add_word(filter.v4, &v4_count, last) :
+							 add_word(filter.v6_tail, &v6_count, last);
 	}
+	filter.shape = IMDS_FILTER_SHAPE(v4_count, v6_count, !all_fit);
 	return filter;
 }
 

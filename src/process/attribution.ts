@@ -130,9 +130,10 @@ export class Attributor {
     const key = keyOfFlow(flow);
     const known = this.#connections.get(key);
     if (known !== undefined) return known.attribution;
-    const owner = this.#searches.run(() => this.#sockets.find(flow, flow.cgroupId, flow.cookie !== 0n));
-    if (owner === undefined) return NO_TIME;
-    const described = this.#describeOwner(owner);
+    const described = this.#searches.run(() =>
+      this.#describeOwner(this.#sockets.find(flow, flow.cgroupId, flow.cookie !== 0n)),
+    );
+    if (described === undefined) return NO_TIME;
     // What was not found for want of time is looked for again, when there is time.
     if (described.attribution.detail !== 'lookup_limit') this.#connections.set(key, described);
     return described.attribution;
@@ -159,8 +160,9 @@ export class Attributor {
     };
     const ancestors: KnownProcess[] = [];
     for (const ancestor of record.ancestors) {
-      if (ancestor.pid > 0 && ancestors.length < LIMITS.ancestors)
-        ancestors.push(this.#processes.ancestor(keyOf(ancestor)));
+      // Above init there is the idle task, pid 0.
+      if (ancestor.pid <= 0 || ancestors.length === LIMITS.ancestors) break;
+      ancestors.push(this.#processes.ancestor(keyOf(ancestor)));
     }
     if (record.process.startBootNs === 0n && started.parentPid > 0) {
       ancestors.push(...this.#processes.ancestorsFromProc(started.parentPid, client.startTicks, LIMITS.ancestors));
@@ -189,9 +191,8 @@ export class Attributor {
     const { pid, startBootNs } = record.process;
     if (startBootNs !== 0n) return { startTicks: keyOf(record.process).startTicks, parentPid: 0 };
     const stat = this.#reads.run(() => this.#proc.stat(pid));
-    if (stat === undefined || this.#clock.epochMs(stat.startTicks) > record.time + START_TOLERANCE_MS)
-      return UNKNOWN_START;
-    return stat;
+    const known = stat !== undefined && this.#clock.epochMs(stat.startTicks) <= record.time + START_TOLERANCE_MS;
+    return known ? stat : UNKNOWN_START;
   }
 
   /** Adds what /proc knows and the kernel didn't say, if it is the same process that runs the same program. */

@@ -20,10 +20,12 @@ export interface ProcessKey {
   comm: RawText;
 }
 
+const UNREAD = -1;
+
 /** The program that a process runs. */
 interface Program extends RawArguments {
   executable: RawText;
-  /** According to /proc; 0 if not read. */
+  /** According to /proc; UNREAD where that was not read. */
   parentPid: number;
 }
 
@@ -81,7 +83,7 @@ export class ProcessTable {
       argv: argv.toString('latin1', 0, MAX_ARGV_BYTES),
       truncated: truncated || argv.length > MAX_ARGV_BYTES,
     };
-    this.#remember(keyOf(process), { ...args, executable: '', parentPid: 0 }, true, Number.NEGATIVE_INFINITY);
+    this.#remember(keyOf(process), { ...args, executable: '', parentPid: UNREAD }, true, Number.NEGATIVE_INFINITY);
   }
 
   /**
@@ -134,7 +136,11 @@ export class ProcessTable {
 
   #fromProc(pid: number): KnownProcess | undefined {
     const remembered = this.#processes.get(pid);
-    if (remembered !== undefined && performance.now() - remembered.checkedAt < FRESH_MS && remembered.parentPid > 0) {
+    if (
+      remembered !== undefined &&
+      performance.now() - remembered.checkedAt < FRESH_MS &&
+      remembered.parentPid !== UNREAD
+    ) {
       return remembered;
     }
     const read = this.budget.run(() => this.proc.snapshot(pid));
@@ -181,7 +187,7 @@ export class ProcessTable {
   }
 }
 
-const NO_PROGRAM: Program = { argv: '', truncated: false, executable: '', parentPid: 0 };
+const NO_PROGRAM: Program = { argv: '', truncated: false, executable: '', parentPid: UNREAD };
 
 const programOf = ({ argv, truncated, executable, stat }: ProcSnapshot): Program => ({
   argv,

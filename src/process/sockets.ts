@@ -185,7 +185,7 @@ class Search {
     return this.proc.denied > this.#deniedBefore;
   }
 
-  /** The sockets with these addresses in the namespaces that this search has not seen yet. */
+  /** The sockets with these addresses in the namespaces whose tables this search has not read yet. */
   sockets(namespaces: Namespaces): Socket[] {
     // Writing out a namespace's table means a walk over the whole host's hash table (milliseconds on large machines):
     // the namespaces that have the address come first, and the rest only if it is in none (transparent proxies).
@@ -193,7 +193,6 @@ class Search {
     const others: number[] = [];
     for (const [netns, pids] of namespaces.pids) {
       if (this.#seen.has(netns)) continue;
-      this.#seen.add(netns);
       (this.#hasAddress(pids) ? having : others).push(netns);
     }
     if (having.length > 0) this.addressIsLocal = true;
@@ -237,8 +236,11 @@ class Search {
   #socketsIn(list: readonly number[], namespaces: Namespaces): Socket[] {
     const found: Socket[] = [];
     for (const netns of list) {
+      const pids = namespaces.pids.get(netns)!;
       for (const { file, needle } of this.#tables) {
-        const inode = this.#inode(namespaces.pids.get(netns)!, file, needle);
+        const { inode, read } = this.#inode(pids, file, needle);
+        // If all who were to show it are gone, it is looked at again when others are known.
+        if (read) this.#seen.add(netns);
         if (inode === undefined) continue;
         found.push({ netns, inode });
         break;
@@ -247,18 +249,22 @@ class Search {
     return found;
   }
 
-  /** The inode of the socket in a namespace's table; undefined if there is none or only one that is closed (inode 0). */
-  #inode(pids: readonly number[], file: string, needle: Buffer): number | undefined {
+  /**
+   * The inode of the socket in a namespace's table: none if there is no such socket or only a closed one (inode 0).
+   * `read`: the table could be read.
+   */
+  #inode(pids: readonly number[], file: string, needle: Buffer): { inode: number | undefined; read: boolean } {
     let inode: number | undefined;
+    let read = false;
     for (const pid of pids.slice(0, MAX_REPRESENTATIVES)) {
-      const whole = this.proc.lines(`${pid}/net/${file}`, (piece) => {
+      read = this.proc.lines(`${pid}/net/${file}`, (piece) => {
         inode = findInode(piece, needle);
         if (performance.now() > this.deadline) this.late = true;
         return inode !== undefined || this.late;
       });
-      if (whole) break;
+      if (read) break;
     }
-    return inode;
+    return { inode, read };
   }
 
   /** Whether a namespace has the local address, by its table of local routes. */

@@ -19,6 +19,7 @@ import {
   allProgramIds,
   argv,
   connectsOf,
+  type Finished,
   finish,
   isRoot,
   openScene,
@@ -68,9 +69,11 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
   };
 
   /** Runs the command and returns what was captured of its one connection. */
-  const capture = async (command: string, ...args: string[]) => {
+  const capture = (command: string, ...args: string[]) => captureOf(() => scene.run(command, ...args));
+
+  const captureOf = async (run: () => Promise<Finished>) => {
     open();
-    const client = await scene.run(command, ...args);
+    const client = await run();
     const records = await readAll(source);
     const [connect, ...more] = connectsOf(records, client.pid);
     expect(client.stderr).toBe('');
@@ -211,7 +214,8 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     const inner = join(group, 'inner.service');
     mkdirSync(inner, { recursive: true });
     try {
-      const { connect } = await capture('sh', '-c', `echo $$ > ${inner}/cgroup.procs; exec curl -s ${URL4}`);
+      const enter = `echo $$ > ${inner}/cgroup.procs; exec ip netns exec ${scene.network.client} curl -s ${URL4}`;
+      const { connect } = await captureOf(() => finish(spawn('sh', ['-c', enter])));
       const own = readFileSync('/proc/self/cgroup', 'utf8');
       expect(text(connect.cgroupPath)).toBe(`/imds-test-${process.pid}/inner.service`);
       const v1 = new Map([...own.matchAll(/^\d+:([^:]+):(.*)$/gm)].map((match) => [match[1]!, match[2]!]));

@@ -325,10 +325,13 @@ describe('arguments of ancestors', () => {
   it('are absent, not invented, for those that are gone, and at most eight are kept', () => {
     const attributor = nowhere();
     const ancestors = Array.from({ length: 12 }, (_, i) => gone(100 - i, `p${i}`));
-    attributor.onConnect(connectRecord({ ancestors: [gone(0, 'swapper'), ...ancestors] }));
+    attributor.onConnect(connectRecord({ ancestors }));
     const found = attributor.forFlow(flow(1n)).process!.ancestors;
     expect(found.map(({ name }) => name)).toEqual(['p0', 'p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7']);
     for (const ancestor of found) expect(ancestor).not.toHaveProperty('args');
+    const top = [gone(1, 'systemd'), gone(0, 'swapper/0', 0n)];
+    attributor.onConnect(connectRecord({ cookie: 2n, ancestors: top }));
+    expect(attributor.forFlow(flow(2n)).process!.ancestors).toHaveLength(1);
   });
 });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmdirSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ProcReader } from '../../src/process/proc.js';
@@ -112,6 +112,25 @@ describe('SocketOwners in this namespace', () => {
   it('says why there is none', () => {
     const none = { localPort: 1, remoteAddress: '198.51.100.9', remotePort: 80 };
     expect(owners.find({ ...none, localAddress: '127.0.0.1' }, 0n, false)).toEqual({ reason: 'exited' });
+  });
+});
+
+describe('a namespace whose known processes are all gone (recorded tree)', () => {
+  it('is looked at again through those that it has now', () => {
+    const line =
+      '   1: 0302010A:0001 0302010A:0050 01 00000000:00000000 00:00000000 00000000     0        0 77 1 00000000aa 20 4\n';
+    const root = tree(cleanUp, { '7/ns/net': '-> net:[1]' });
+    const owners = new SocketOwners(new ProcReader(root));
+    const addresses = { localAddress: '10.1.2.3', localPort: 1, remoteAddress: '10.1.2.3', remotePort: 80 };
+    expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'exited' });
+    rmSync(join(root, '7'), { recursive: true });
+    addTo(root, {
+      '8/ns/net': '-> net:[1]',
+      '8/net/tcp': line,
+      '8/fd/3': '-> socket:[77]',
+      '8/stat': statLine(8, 'x', 1, 99),
+    });
+    expect(owners.find(addresses, 0n, true)).toEqual({ holder: { pid: 8, startTicks: 99 } });
   });
 });
 
@@ -255,7 +274,7 @@ describe('SocketOwners on a large host (recorded tree)', () => {
     `   0: ${local} ${remote} 01 00000000:00000000 00:00000000 00000000     0        0 ${inode} 1 00000000bb 20 4 30 10 -1\n`;
   const addresses = { localAddress: '10.1.2.3', localPort: 8080, remoteAddress: '100.100.100.200', remotePort: 80 };
   const PROCESSES = 1000;
-  const SOCKETS = 50_000;
+  const SOCKETS = 20_000;
   let root = '';
   const own = new CleanUp();
 

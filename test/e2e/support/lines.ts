@@ -1,14 +1,48 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { StringDecoder } from 'node:string_decoder';
 
-/** The objects of a file of JSON lines; a last line that is still being written is left out, a missing file is empty. */
-export function readJsonLines<T>(file: string): T[] {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
+/** What was read of one file so far. */
+interface Progress<T> {
+  offset: number;
+  decoder: StringDecoder;
+  /** A last line that is still being written. */
+  rest: string;
+  objects: T[];
+}
+
+/**
+ * Reads files of JSON lines that grow, each byte once, so that waiting for many events costs no more than reading them.
+ * A file is known again under another name (after a rotation). A missing file is empty.
+ */
+export class JsonLines<T> {
+  readonly #files = new Map<number, Progress<T>>();
+
+  /** All objects of the file up to now. The array is the reader's own and grows with the next call. */
+  read(file: string): readonly T[] {
+    let fd: number;
+    try {
+      fd = openSync(file, 'r');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+    try {
+      const { ino, size } = fstatSync(fd);
+      let known = this.#files.get(ino);
+      if (known === undefined) {
+        known = { offset: 0, decoder: new StringDecoder('utf8'), rest: '', objects: [] };
+        this.#files.set(ino, known);
+      }
+      if (size <= known.offset) return known.objects;
+      const more = Buffer.alloc(size - known.offset);
+      const length = readSync(fd, more, 0, more.length, known.offset);
+      known.offset += length;
+      const lines = (known.rest + known.decoder.write(more.subarray(0, length))).split('\n');
+      known.rest = lines.pop()!;
+      for (const line of lines) known.objects.push(JSON.parse(line) as T);
+      return known.objects;
+    } finally {
+      closeSync(fd);
+    }
   }
-  const lines = text.split('\n').slice(0, -1);
-  return lines.map((line) => JSON.parse(line) as T);
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { type Lab, startLab } from '../../../src/lab/lab.js';
 import { inNamespace } from '../../../src/lab/netns.js';
 import type { LabEndpoint, ServiceMode } from '../../../src/lab/service.js';
 import { CleanupStack } from './cleanup.js';
-import { readJsonLines } from './lines.js';
+import { JsonLines } from './lines.js';
 import { type Finished, type RunOptions, run, runOk } from './run.js';
 import { type EcsEvent, startTracer, type Tracer } from './tracer.js';
 import { until } from './wait.js';
@@ -31,7 +31,10 @@ export interface Scene {
   run(argv: readonly string[], options?: RunOptions): Promise<Finished>;
   /** As `run`, and rejects when the exit status is not 0. */
   runOk(argv: readonly string[], options?: RunOptions): Promise<Finished>;
-  /** Starts the built tracer with a log directory of its own and `--provider` for each of the scene's. */
+  /**
+   * Starts the built tracer with a log directory of its own and `--provider` for each of the scene's. Its `requests` are
+   * those of the client namespace.
+   */
   startTracer(args?: readonly string[], env?: NodeJS.ProcessEnv): Promise<Tracer>;
   close(): Promise<void>;
 }
@@ -44,12 +47,14 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
     const journal = join(folder, 'journal.ndjson');
     const lab = await startLab({ mode: 'normal', ...options, journal });
     cleanup.defer('stop the lab', () => lab.stop());
+    const lines = new JsonLines<JournalEntry>();
+    const netns = statSync(`/var/run/netns/${lab.clientNamespace}`).ino;
     const inClient = (argv: readonly string[]) => inNamespace(lab.clientNamespace, argv);
     return {
       lab,
       folder,
       cleanup,
-      journal: () => readJsonLines<JournalEntry>(journal),
+      journal: () => [...lines.read(journal)],
       run: (argv, how) => run(inClient(argv), how),
       runOk: (argv, how) => runOk(inClient(argv), how),
       startTracer: async (args = [], env = {}) => {
@@ -60,7 +65,9 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
           env,
         });
         cleanup.defer('stop the tracer', () => tracer.stop());
-        return tracer;
+        // The tracer sees the whole machine: its own clients of a real service, and other labs. What has no process stays.
+        const ours = ({ imds }: EcsEvent) => imds?.netns === undefined || imds.netns === netns;
+        return { ...tracer, requests: () => tracer.requests().filter(ours) };
       },
       close: () => cleanup.run(),
     };

@@ -2,10 +2,12 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readJsonLines } from './lines.js';
+import type { TracerStats } from '../../../src/output/types.js';
+import { JsonLines } from './lines.js';
 import { until } from './wait.js';
 
-const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+/** The built command line. */
+export const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 
 export interface EcsProcess {
   pid: number;
@@ -27,9 +29,13 @@ export interface EcsEvent {
   source?: { ip: string; port: number };
   destination?: { ip: string; port: number };
   http?: { request?: { method?: string }; response?: { status_code?: number }; version?: string };
-  url?: { original?: string };
+  url?: { original?: string; path?: string; query?: string };
   process?: EcsProcess;
   service?: { name?: string };
+  container?: { id: string; runtime: string };
+  orchestrator?: { resource?: { id?: string } };
+  network?: { type?: string };
+  user_agent?: { original?: string };
   imds?: {
     verdict?: string;
     severity?: string;
@@ -37,7 +43,14 @@ export interface EcsEvent {
     attribution?: string;
     attribution_detail?: string;
     ancestors?: { pid: number; name: string; args?: string[] }[];
-    stats?: Record<string, number> & { by_verdict?: Record<string, number> };
+    netns?: number;
+    ttl_seconds?: number;
+    token_present?: boolean;
+    credential?: { access_key_id?: string };
+    unparsed?: { reason: string; bytes: number };
+    lost?: Record<string, number>;
+    source_detail?: string;
+    stats?: TracerStats;
   };
 }
 
@@ -57,6 +70,7 @@ export interface Tracer {
   requests(): EcsEvent[];
   /** The text log so far, rotated files first. */
   text(): string;
+  stdout(): string;
   stderr(): string;
   kill(signal: NodeJS.Signals): void;
   /** Sends SIGTERM and resolves when the tracer has ended. May be called again. */
@@ -71,6 +85,14 @@ export interface TracerOptions {
 }
 
 export const isRequest = ({ event }: EcsEvent): boolean => event.action === 'imds-request';
+
+/** The counters at the end, of a tracer that has stopped. */
+export function statsOf(tracer: Tracer): TracerStats {
+  const stopped = tracer.events().find(({ event }) => event.action === 'tracer-stopped');
+  if (stopped?.imds?.stats === undefined)
+    throw new Error(`no \`tracer-stopped\`; the tracer said:\n${tracer.stderr()}`);
+  return stopped.imds.stats;
+}
 
 /** Starts the built tracer and resolves once it has written `tracer-started`. */
 export async function startTracer({ logDir, args = [], env }: TracerOptions): Promise<Tracer> {
@@ -91,7 +113,8 @@ export async function startTracer({ logDir, args = [], env }: TracerOptions): Pr
     end = { status, signal, stdout, stderr };
   });
 
-  const events = () => logFiles(logDir, 'imds-events').flatMap((file) => readJsonLines<EcsEvent>(file));
+  const lines = new JsonLines<EcsEvent>();
+  const events = () => logFiles(logDir, 'imds-events').flatMap((file) => lines.read(file));
   const stop = async () => {
     if (end === undefined) child.kill('SIGTERM');
     try {
@@ -125,6 +148,7 @@ export async function startTracer({ logDir, args = [], env }: TracerOptions): Pr
       logFiles(logDir, 'imds-trace')
         .map((file) => readFileSync(file, 'utf8'))
         .join(''),
+    stdout: () => stdout,
     stderr: () => stderr,
     kill: (signal) => child.kill(signal),
     stop,

@@ -1,0 +1,62 @@
+import { parseArgs } from 'node:util';
+import { delay } from './delay.js';
+import { type Field, openField } from './field.js';
+import { fullSpeed } from './full-speed.js';
+import { memory } from './memory.js';
+import { missPath } from './miss-path.js';
+import { moderatePace } from './moderate-pace.js';
+import type { Row } from './rows.js';
+import { startTime } from './start-time.js';
+import { formatJson, formatTable } from './table.js';
+import { unrelated } from './unrelated.js';
+
+/*
+ * What tracing costs, each figure beside a yardstick of the same run: npm run bench [-- --quick] [--json] [--only NAME]
+ *
+ * Times are told, not judged: the exit status is 0 whatever they are, for a busy machine is no fault of the tracer's.
+ */
+
+/** In --quick, and otherwise. */
+type Amount = readonly [quick: number, full: number];
+
+interface Measurement {
+  rounds: Amount;
+  requests?: Amount;
+  run: (field: Field, rounds: number, requests: number) => Promise<Row[]>;
+}
+
+const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
+  'miss-path': { rounds: [3, 9], run: missPath },
+  unrelated: { rounds: [3, 9], run: unrelated },
+  start: { rounds: [3, 9], run: (_field, rounds) => startTime(rounds) },
+  'moderate-pace': { rounds: [1, 3], requests: [150, 500], run: moderatePace },
+  'full-speed': { rounds: [1, 3], requests: [8_000, 30_000], run: fullSpeed },
+  memory: { rounds: [1, 1], requests: [20_000, 100_000], run: memory },
+  delay: { rounds: [1, 3], requests: [200, 500], run: delay },
+};
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true, default: Object.keys(MEASUREMENTS) },
+  },
+});
+
+const amount = ([quick, full]: Amount): number => (values.quick ? quick : full);
+
+const field = await openField();
+const rows: Row[] = [];
+try {
+  for (const name of values.only) {
+    const measurement = MEASUREMENTS[name];
+    if (measurement === undefined)
+      throw new Error(`--only ${name}: it is one of ${Object.keys(MEASUREMENTS).join(', ')}`);
+    const begun = performance.now();
+    rows.push(...(await measurement.run(field, amount(measurement.rounds), amount(measurement.requests ?? [0, 0]))));
+    process.stderr.write(`${name}: ${((performance.now() - begun) / 1000).toFixed(1)} s\n`);
+  }
+} finally {
+  await field.close();
+}
+process.stdout.write(`${values.json ? formatJson(rows) : formatTable(rows)}\n`);

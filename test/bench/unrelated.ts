@@ -1,0 +1,45 @@
+import type { Field } from './field.js';
+import { median, type Row, spread } from './rows.js';
+import { startTraced } from './traced.js';
+
+/** What unrelated connections notice, over loopback: the worst case, for nothing else takes time there. */
+const KINDS = [
+  { what: 'round-trips', name: 'unrelated round trip', count: 20_000 },
+  { what: 'connects', name: 'unrelated connect and close', count: 8_000 },
+] as const;
+
+/** With the tracer against without; the noise is without against without, measured before and after. */
+export async function unrelated(field: Field, rounds: number): Promise<Row[]> {
+  const found = KINDS.map((kind) => ({
+    ...kind,
+    before: [] as number[],
+    tracer: [] as number[],
+    after: [] as number[],
+  }));
+  const measure = async (when: 'before' | 'tracer' | 'after'): Promise<void> => {
+    for (const kind of found) kind[when].push((await field.unrelated(kind.what, kind.count)).round_trip_us.p50);
+  };
+  for (let round = 0; round < rounds; round++) {
+    await measure('before');
+    const traced = await startTraced();
+    await measure('tracer');
+    await traced.stop();
+    await measure('after');
+  }
+  return found.map(({ name, before, tracer, after }): Row => {
+    const against = before.map((value, round) => (value + after[round]!) / 2);
+    const noise = spread(before.map((value, round) => after[round]! / value));
+    const ratio = median(tracer.map((value, round) => value / against[round]!));
+    return {
+      name,
+      unit: 'us',
+      tracer,
+      yardstick: 'without tracer',
+      against,
+      goal: {
+        text: `in noise ${noise.min.toFixed(2)}-${noise.max.toFixed(2)}`,
+        met: ratio <= Math.max(noise.max, 1 / noise.min),
+      },
+    };
+  });
+}

@@ -1,0 +1,142 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Constants, Layout } from '../../src/capture/layout.js';
+import { decodeBatch } from '../../src/capture/records.js';
+import type { CaptureRecord } from '../../src/capture/types.js';
+import { TracerError } from '../../src/errors.js';
+
+const ADDRESS = Buffer.from('00000000000000000000ffff646464c8', 'hex');
+
+interface Header {
+  type: number;
+  flags?: number;
+  /** Of the fixed part; `tail` follows, and padding. */
+  size: number;
+  tail?: Buffer;
+}
+
+function record({ type, flags = 0, size, tail = Buffer.alloc(0) }: Header): Buffer {
+  const bytes = Buffer.alloc((size + tail.length + 7) & ~7);
+  bytes.writeUInt32LE(bytes.length, Layout.header.length);
+  bytes.writeUInt16LE(type, Layout.header.type);
+  bytes.writeUInt16LE(flags, Layout.header.flags);
+  bytes.writeBigUInt64LE(1_763_700_000_123_456_789n, Layout.header.time);
+  tail.copy(bytes, size);
+  return bytes;
+}
+
+function packet(data: Buffer, flags = 0): Buffer {
+  const { packet: at } = Layout;
+  const bytes = record({ type: Constants.recordPacket, flags, size: at.size, tail: data });
+  bytes.writeBigUInt64LE(0xffff_ffff_ffff_fff0n, at.cookie);
+  ADDRESS.copy(bytes, at.remoteAddress);
+  bytes.writeUInt16LE(80, at.remotePort);
+  bytes.writeUInt32LE(9000, at.wireLength);
+  bytes.writeUInt32LE(at.size, at.data);
+  bytes.writeUInt32LE(data.length, at.data + 4);
+  return bytes;
+}
+
+function connect(argv: string, ancestors: number): Buffer {
+  const { connect: at, process } = Layout;
+  const bytes = record({ type: Constants.recordConnect, flags: 1, size: at.size, tail: Buffer.from(argv) });
+  ADDRESS.copy(bytes, at.remoteAddress);
+  bytes[at.family] = 6;
+  bytes[at.ancestorCount] = ancestors;
+  bytes.writeUInt16LE(at.size, at.argv);
+  bytes.writeUInt16LE(argv.length, at.argv + 2);
+  bytes.write('curl\0garbage', at.process + process.comm, 'latin1');
+  for (let i = 0; i < Math.min(ancestors, 8); i++)
+    bytes.writeUInt32LE(100 + i, at.ancestors + i * process.size + process.pid);
+  return bytes;
+}
+
+const decode = (bytes: Buffer): CaptureRecord[] => {
+  const records: CaptureRecord[] = [];
+  expect(decodeBatch(bytes, (item) => records.push(item))).toBe(records.length);
+  return records;
+};
+
+describe('decodeBatch', () => {
+  it('decodes records that follow one another', () => {
+    const [first, second, third] = decode(
+      Buffer.concat([connect('curl\0-s\0', 8), packet(Buffer.from('abc'), 2), packet(Buffer.alloc(0))]),
+    );
+    expect(first).toMatchObject({
+      type: 'connect',
+      time: expect.closeTo(1_763_700_000_123.4568, 3),
+      family: 6,
+      remoteAddress: '100.100.100.200',
+      argvTruncated: true,
+      argv: Buffer.from('curl\0-s\0'),
+      executable: Buffer.alloc(0),
+      process: { comm: Buffer.from('curl') },
+      ancestors: [100, 101, 102, 103, 104, 105, 106, 107].map((pid) => ({ pid, startBootNs: 0n })),
+    });
+    expect(second).toMatchObject({
+      type: 'packet',
+      direction: 'egress',
+      cookie: 0xffff_ffff_ffff_fff0n,
+      localAddress: '::',
+      remoteAddress: '100.100.100.200',
+      remotePort: 80,
+      wireLength: 9000,
+      data: Buffer.from('abc'),
+    });
+    expect(third).toMatchObject({ direction: 'ingress', data: Buffer.alloc(0) });
+  });
+
+  it('decodes no record of an empty batch', () => {
+    expect(decode(Buffer.alloc(0))).toEqual([]);
+  });
+
+  const broken = (change: (bytes: Buffer) => void, base = packet(Buffer.from('abc'))): Buffer => {
+    change(base);
+    return base;
+  };
+
+  it.each([
+    ['a length of 0', broken((bytes) => bytes.writeUInt32LE(0, 0))],
+    ['a length below its kind', broken((bytes) => bytes.writeUInt32LE(72, 0))],
+    ['a length beyond the batch', broken((bytes) => bytes.writeUInt32LE(96, 0))],
+    ['the largest length', broken((bytes) => bytes.writeUInt32LE(0xffff_fff8, 0))],
+    ['a length that is no multiple of 8', broken((bytes) => bytes.writeUInt32LE(bytes.length - 4, 0))],
+    ['an unknown type', broken((bytes) => bytes.writeUInt16LE(9, 4))],
+    ['half a header', packet(Buffer.alloc(0)).subarray(0, 12)],
+    ['data beyond the record', broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, Layout.packet.data + 4))],
+    [
+      'argv beyond the record',
+      broken((bytes) => bytes.writeUInt16LE(0xffff, Layout.connect.argv), connect('x', 0)),
+    ],
+    ['nine ancestors', connect('x', 9)],
+  ])('refuses %s, after the records before it', (_, bytes) => {
+    const seen: CaptureRecord[] = [];
+    const run = () => decodeBatch(Buffer.concat([packet(Buffer.from('first')), bytes]), (item) => seen.push(item));
+    expect(run).toThrow(expect.objectContaining({ code: 'IMDS_E_RECORD' }));
+    expect(seen).toHaveLength(1);
+  });
+
+  it('refuses in no other way, whatever the bytes are', () => {
+    const bases = [connect('curl\0-s\0', 3), packet(Buffer.alloc(40))];
+    const change = fc.record({ base: fc.nat(1), at: fc.nat(120), byte: fc.nat(255), cut: fc.nat(200) });
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 6 }), (changes) => {
+        const parts = changes.map(({ base, at, byte, cut }) => {
+          const bytes = Buffer.from(bases[base]!);
+          bytes[at % bytes.length] = byte;
+          return bytes.subarray(0, cut < 20 ? bytes.length - cut : bytes.length);
+        });
+        const batch = Buffer.concat(parts);
+        try {
+          decodeBatch(batch, (item) => {
+            for (const value of Object.values(item))
+              if (Buffer.isBuffer(value)) expect(value.buffer).toBe(batch.buffer);
+          });
+        } catch (error) {
+          expect(error).toBeInstanceOf(TracerError);
+        }
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
