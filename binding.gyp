@@ -3,6 +3,7 @@
 {
   'variables': {
     'static_libraries%': [],
+    'zstd%': 0,
     'multiarch': '<!(gcc -dumpmachine)',
   },
   'targets': [
@@ -18,9 +19,20 @@
         'native/ebpf_selftest.c',
         'native/ebpf_probe.c',
         'native/static_link.c',
+        'native/source_pcap.c',
+        'native/source_file.c',
+        'native/route.c',
+        'native/file_input.c',
+        'native/pcapng.c',
+        'native/record_queue.c',
+        'native/packet_tap.c',
+        'native/tcp_packet.c',
+        'native/link_layer.c',
+        'native/duplicates.c',
       ],
       'variables': {
-        'clang_bpf': ['clang', '-O2', '-g', '-target', 'bpf', '-Wall', '-Wextra', '-Werror', '-I/usr/include/<(multiarch)'],
+        # v2: the instructions of Linux 4.14. Newer clangs would take v3, some of whose atomics Linux 5.10 refuses.
+        'clang_bpf': ['clang', '-O2', '-g', '-target', 'bpf', '-mcpu=v2', '-Wall', '-Wextra', '-Werror', '-I/usr/include/<(multiarch)'],
         'bpf_sources': ['native/imds.bpf.c', 'native/record.h'],
       },
       'actions': [
@@ -46,10 +58,11 @@
         },
       ],
       'defines': ['_GNU_SOURCE'],
+      'conditions': [['zstd==1', {'defines': ['IMDS_HAVE_ZSTD']}]],
       'include_dirs': ['native', '<(INTERMEDIATE_DIR)'],
       'cflags': ['-std=gnu11', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'],
       'ldflags': ['-Wl,--version-script=<(module_root_dir)/native/exports.map', '-Wl,--wrap=stderr', '-Wl,-z,defs', '-Wl,-z,relro,-z,now', '-pthread'],
-      'libraries': ['<@(static_libraries)'],
+      'libraries': ['<@(static_libraries)', '-lpcap'],
     },
   ],
 }

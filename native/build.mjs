@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-// Linked statically, in the order of their dependence. libelf has needed zstd since 0.189; earlier there is none to find.
+// Linked statically, in the order of their dependence. libelf has needed zstd since 0.189; compressed packet files are
+// read where it is there.
 const LIBRARIES = [
   { name: 'libbpf.a', needed: true },
   { name: 'libelf.a', needed: true },
@@ -36,6 +37,8 @@ const libraries = LIBRARIES.map(({ name, needed }) => {
   return path;
 }).filter((path) => path !== undefined);
 
+const zstd = libraries.some((path) => path.endsWith('libzstd.a')) ? 1 : 0;
+
 const prefix = join(dirname(process.execPath), '..');
 const offline = existsSync(join(prefix, 'include/node/common.gypi')) ? [`--nodedir=${prefix}`] : [];
 const gyp = createRequire(import.meta.url).resolve('node-gyp/bin/node-gyp.js');
@@ -49,5 +52,5 @@ function nodeGyp(...args) {
   if (status !== 0) fail(`node-gyp ${args[0]} failed with exit status ${status ?? signal}`);
 }
 
-nodeGyp('configure', '--loglevel=warn', ...offline, '--', `-Dstatic_libraries=${libraries.join(' ')}`);
+nodeGyp('configure', '--loglevel=warn', ...offline, '--', `-Dstatic_libraries=${libraries.join(' ')}`, `-Dzstd=${zstd}`);
 nodeGyp('build', '--loglevel=warn', ...offline);

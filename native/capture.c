@@ -153,6 +153,15 @@ void imds_stats(struct imds_source *source, struct imds_stats *stats)
 	pthread_mutex_unlock(&source->lock);
 }
 
+void imds_progress(struct imds_source *source, struct imds_progress *progress)
+{
+	memset(progress, 0, sizeof(*progress));
+	pthread_mutex_lock(&source->lock);
+	if (source->state && source->kind->progress)
+		source->kind->progress(source->state, progress);
+	pthread_mutex_unlock(&source->lock);
+}
+
 void imds_close(struct imds_source *source)
 {
 	pthread_mutex_lock(&source->lock);
@@ -235,6 +244,14 @@ static const struct {
 	FIELD("stats.connectsSeen", imds_stats, connects_seen),
 	FIELD("stats.connectsDropped", imds_stats, connects_dropped),
 	{ "stats.size", sizeof(struct imds_stats), 0 },
+	FIELD("progress.bytesRead", imds_progress, bytes_read),
+	FIELD("progress.bytesTotal", imds_progress, bytes_total),
+	FIELD("progress.packets", imds_progress, packets),
+	FIELD("progress.unreadable", imds_progress, unreadable),
+	FIELD("progress.firstTime", imds_progress, first_time_ns),
+	FIELD("progress.lastTime", imds_progress, last_time_ns),
+	FIELD("progress.problem", imds_progress, problem),
+	{ "progress.size", sizeof(struct imds_progress), 0 },
 	{ "span.offset", offsetof(struct imds_span, offset), 2 },
 	{ "span.length", offsetof(struct imds_span, length), 2 },
 	{ "spanWide.offset", offsetof(struct imds_span_wide, offset), 4 },

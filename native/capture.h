@@ -26,6 +26,11 @@ enum imds_error_code {
 	IMDS_ERROR_SELF_TEST = 7, /* text names the hook */
 	IMDS_ERROR_MEMLOCK = 8,
 	IMDS_ERROR_SYSTEM = 9, /* out of memory, of file descriptors, … */
+	IMDS_ERROR_INTERFACE = 10, /* no such network interface, or one that can't be captured on */
+	IMDS_ERROR_PCAP = 11, /* libpcap, in its words */
+	IMDS_ERROR_FILE = 12, /* it can't be opened */
+	IMDS_ERROR_FORMAT = 13, /* it is no packet file */
+	IMDS_ERROR_LINK_TYPE = 14, /* the packets' link type is none that is known */
 };
 
 struct imds_error {
@@ -49,6 +54,18 @@ struct imds_stats {
 	uint64_t connects_dropped;
 };
 
+/* How far a packet file was read, and what is wrong with a source. */
+struct imds_progress {
+	uint64_t bytes_read; /* of the file as it lies there */
+	uint64_t bytes_total; /* 0: unknown */
+	uint64_t packets; /* in what was read of the file, whosever they are */
+	uint64_t unreadable; /* of them with a link type that is not known; set at the end */
+	uint64_t first_time_ns; /* of the packets; 0 where there is none */
+	uint64_t last_time_ns;
+	/* File: at its end, why not all of it could be read. Interface: why nothing is captured at present. Else empty. */
+	char problem[256];
+};
+
 struct imds_source;
 
 IMDS_API uint32_t imds_abi_version(void);
@@ -63,13 +80,27 @@ IMDS_API const char *imds_layout(void);
 IMDS_API struct imds_source *imds_open_ebpf(const struct imds_endpoint *endpoints, uint32_t count, uint32_t ring_bytes,
 					    struct imds_error *error);
 
+/*
+ * Captures on a network interface, or on all of them (`any`), through libpcap. interface: NULL for the one that leads to
+ * the endpoints. NULL on failure, with `error` filled.
+ */
+IMDS_API struct imds_source *imds_open_pcap_live(const struct imds_endpoint *endpoints, uint32_t count,
+						 const char *interface, struct imds_error *error);
+
+/*
+ * Reads a packet file: pcap or pcapng, also compressed with gzip or zstd. path: NULL for what the descriptor fd gives,
+ * which stays the caller's. Waits for the file's header. NULL on failure, with `error` filled.
+ */
+IMDS_API struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const struct imds_endpoint *endpoints,
+						 uint32_t count, struct imds_error *error);
+
 /* One line: which source, how attached, what is missing. Lives as long as the process. */
 IMDS_API const char *imds_description(const struct imds_source *source);
 
 /*
  * Waits up to timeout_ms for records and copies as many as fit into the buffer, whole. Returns their bytes, 0 after the
  * time-out or a wake, or -errno: -EINVAL (capacity below IMDS_RECORD_MAX), -EBUSY (another thread is in it), -EBADF
- * (closed), -EBADMSG (a record that contradicts itself).
+ * (closed), -ENODATA (the end of a file), -EBADMSG (a record that contradicts itself).
  */
 IMDS_API int64_t imds_next(struct imds_source *source, uint8_t *buffer, uint32_t capacity, int32_t timeout_ms);
 
@@ -78,6 +109,9 @@ IMDS_API void imds_wake(struct imds_source *source);
 
 /* The counters now; those at the end once closed. */
 IMDS_API void imds_stats(struct imds_source *source, struct imds_stats *stats);
+
+/* All zeros for a source that has none, and once closed. */
+IMDS_API void imds_progress(struct imds_source *source, struct imds_progress *progress);
 
 /* Detaches and frees; waits for a pending imds_next(), which it wakes. Again: nothing. */
 IMDS_API void imds_close(struct imds_source *source);

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,10 +165,14 @@ int imds_load(struct imds_loaded *loaded, const struct imds_load_request *reques
 	      struct imds_error *error)
 {
 	libbpf_print_fn_t previous;
+	sigset_t all, before;
 	int result;
 
 	memset(loaded, 0, sizeof(*loaded));
 	pthread_mutex_lock(&load_lock);
+	/* The verifier gives up with EAGAIN when a signal arrives, and libbpf after five tries: a profiler's signals never stop. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	previous = libbpf_set_print(on_message);
 	log_tail[0] = '\0';
 	log_from_verifier = false;
@@ -186,6 +191,7 @@ int imds_load(struct imds_loaded *loaded, const struct imds_load_request *reques
 		imds_unload(loaded);
 	}
 	libbpf_set_print(previous);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_mutex_unlock(&load_lock);
 	return result;
 }

@@ -68,10 +68,8 @@ static __always_inline __u32 round_up_8(__u32 length)
 	return (length + 7) & ~7u;
 }
 
-static __always_inline void map_v4(__u8 *address, __u32 v4)
+static __always_inline void map_v4(__u32 *words, __u32 v4)
 {
-	__u32 *words = (__u32 *)address;
-
 	words[0] = 0;
 	words[1] = 0;
 	words[2] = bpf_htonl(0xffff);
@@ -586,12 +584,11 @@ SEC("cgroup/connect6")
 int on_connect6(struct bpf_sock_addr *ctx)
 {
 	struct imds_endpoint_key key;
-	__u32 *words = (__u32 *)key.address;
 
-	words[0] = ctx->user_ip6[0];
-	words[1] = ctx->user_ip6[1];
-	words[2] = ctx->user_ip6[2];
-	words[3] = ctx->user_ip6[3];
+	key.address[0] = ctx->user_ip6[0];
+	key.address[1] = ctx->user_ip6[1];
+	key.address[2] = ctx->user_ip6[2];
+	key.address[3] = ctx->user_ip6[3];
 	return on_connect(ctx, &key, 6);
 }
 
@@ -656,7 +653,8 @@ static __always_inline void capture(struct __sk_buff *skb, struct imds_counters 
 				    __u32 slot, __u16 direction, const __u32 room)
 {
 	struct imds_packet *record = bpf_ringbuf_reserve(&ring, sizeof(*record) + room, 0);
-	__u32 *local, wire = skb->len, length = wire;
+	__u32 wire = skb->len, length = wire;
+	__u32 *local;
 
 	if (!record) {
 		COUNT(count->ring_dropped);
@@ -666,10 +664,10 @@ static __always_inline void capture(struct __sk_buff *skb, struct imds_counters 
 	record->header.flags |= direction;
 	record->cookie = bpf_get_socket_cookie(skb);
 	record->cgroup_id = bpf_skb_cgroup_id(skb);
+	local = (__u32 *)record->local_address; /* aligned, as records in the ring are */
 	if (skb->family == AF_INET) {
-		map_v4(record->local_address, skb->local_ip4);
+		map_v4(local, skb->local_ip4);
 	} else {
-		local = (__u32 *)record->local_address;
 		local[0] = skb->local_ip6[0];
 		local[1] = skb->local_ip6[1];
 		local[2] = skb->local_ip6[2];
@@ -704,17 +702,16 @@ static __attribute__((noinline)) int on_packet(struct __sk_buff *skb, __u16 dire
 {
 	struct imds_endpoint_key key;
 	struct imds_counters *count;
-	__u32 *words = (__u32 *)key.address;
 	__u32 *slot, counter_slot;
 	struct bpf_sock *sk;
 
 	if (skb->family == AF_INET) {
 		map_v4(key.address, skb->remote_ip4);
 	} else if (skb->family == AF_INET6) {
-		words[0] = skb->remote_ip6[0];
-		words[1] = skb->remote_ip6[1];
-		words[2] = skb->remote_ip6[2];
-		words[3] = skb->remote_ip6[3];
+		key.address[0] = skb->remote_ip6[0];
+		key.address[1] = skb->remote_ip6[1];
+		key.address[2] = skb->remote_ip6[2];
+		key.address[3] = skb->remote_ip6[3];
 	} else {
 		return GO_ON;
 	}

@@ -33,11 +33,6 @@ struct imds_pcapng {
 	uint8_t *block; /* body of the current block */
 	uint32_t block_room;
 	uint64_t last_time_ns; /* for packets that have none */
-	struct imds_frame first; /* read by open, not handed over yet */
-	int first_result;
-	bool has_first;
-	char first_error[200];
-	char description[200];
 };
 
 static int fail(char *error, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -242,7 +237,7 @@ static int read_packet(struct imds_pcapng *reader, const struct packet_layout *l
 	return 1;
 }
 
-static int next_packet(struct imds_pcapng *reader, struct imds_frame *frame, char *error, size_t size)
+int imds_pcapng_next(struct imds_pcapng *reader, struct imds_frame *frame, char *error, size_t size)
 {
 	for (;;) {
 		const struct packet_layout *layout = NULL;
@@ -284,43 +279,21 @@ static int next_packet(struct imds_pcapng *reader, struct imds_frame *frame, cha
 	}
 }
 
-static void describe(struct imds_pcapng *reader)
-{
-	const char *last = NULL;
-	size_t used = 0;
-
-	for (uint32_t i = 0; i < reader->interface_count && used < sizeof(reader->description) - 64; i++) {
-		const char *name = imds_link_name(reader->interfaces[i].link_type);
-
-		if (!name)
-			name = "a link type that can't be read";
-		if (name == last)
-			continue;
-		used += (size_t)snprintf(reader->description + used, sizeof(reader->description) - used, "%s%s",
-					 last ? ", " : "", name);
-		last = name;
-	}
-}
-
 struct imds_pcapng *imds_pcapng_open(struct imds_input *input, char *error, size_t size)
 {
 	struct imds_pcapng *reader = calloc(1, sizeof(*reader));
+	uint8_t type[4];
 
 	if (!reader) {
 		fail(error, size, "out of memory");
 		return NULL;
 	}
 	reader->input = input;
-	reader->first_result =
-		next_packet(reader, &reader->first, reader->first_error, sizeof(reader->first_error));
-	reader->has_first = true;
-	/* Nothing at all could be read: no interface, no packet. */
-	if (reader->first_result < 0 && reader->interface_count == 0) {
-		fail(error, size, "%s", reader->first_error);
+	/* Its type is what told the caller that this is pcapng. */
+	if (read_rest(reader, type, sizeof(type), error, size) < 0 || begin_section(reader, error, size) < 0) {
 		imds_pcapng_free(reader);
 		return NULL;
 	}
-	describe(reader);
 	return reader;
 }
 
@@ -329,20 +302,4 @@ void imds_pcapng_free(struct imds_pcapng *reader)
 	free(reader->interfaces);
 	free(reader->block);
 	free(reader);
-}
-
-int imds_pcapng_next(struct imds_pcapng *reader, struct imds_frame *frame, char *error, size_t size)
-{
-	if (!reader->has_first)
-		return next_packet(reader, frame, error, size);
-	reader->has_first = false;
-	*frame = reader->first;
-	if (reader->first_result < 0)
-		fail(error, size, "%s", reader->first_error);
-	return reader->first_result;
-}
-
-const char *imds_pcapng_description(const struct imds_pcapng *reader)
-{
-	return reader->description;
 }

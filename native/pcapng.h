@@ -15,7 +15,7 @@
 
 struct imds_pcapng;
 
-/* Reads as far as the first packet; the input stays the caller's. NULL with `error` (of `size` bytes) filled. */
+/* Reads the header of the first section; the input stays the caller's. NULL with `error` (of `size` bytes) filled. */
 struct imds_pcapng *imds_pcapng_open(struct imds_input *input, char *error, size_t size);
 void imds_pcapng_free(struct imds_pcapng *reader);
 
@@ -24,8 +24,5 @@ void imds_pcapng_free(struct imds_pcapng *reader);
  * file is damaged or cut.
  */
 int imds_pcapng_next(struct imds_pcapng *reader, struct imds_frame *frame, char *error, size_t size);
-
-/* Link types of the first section's interfaces up to the first packet, for people. */
-const char *imds_pcapng_description(const struct imds_pcapng *reader);
 
 #endif

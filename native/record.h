@@ -80,7 +80,10 @@ struct imds_connect {
 	char argv_room[];
 };
 
-/* argv of an ancestor, as of its exec; comes before the first connect record that names the ancestor. */
+/*
+ * argv of an ancestor, as of its exec; comes before the first connect record that names the ancestor. Twice or more where
+ * children connect at the same instant: 5.10 has no atomic exchange to tell who is first.
+ */
 struct imds_process_record {
 	struct imds_header header;
 	struct imds_process process;
@@ -111,7 +114,7 @@ struct imds_packet {
 
 /* Key of the endpoint map. */
 struct imds_endpoint_key {
-	__u8 address[16];
+	__u32 address[4]; /* network byte order; words, so that it is aligned on the program's stack */
 	__u16 port; /* host byte order */
 	__u16 reserved;
 };

@@ -26,6 +26,7 @@ const NEEDS = [
   { file: 'bpf/libbpf.h', apt: 'libbpf-dev', dnf: 'libbpf-devel libbpf-static' },
   { file: 'libelf.h', apt: 'libelf-dev', dnf: 'elfutils-libelf-devel elfutils-libelf-devel-static' },
   { file: 'zlib.h', apt: 'zlib1g-dev', dnf: 'zlib-devel zlib-static' },
+  { file: 'zstd.h', apt: 'libzstd-dev', dnf: 'libzstd-devel' },
   { file: 'pcap/pcap.h', apt: 'libpcap-dev', dnf: 'libpcap-devel' },
   { command: 'ip', apt: 'iproute2', dnf: 'iproute' },
   { command: 'curl', apt: 'curl', dnf: 'curl', test: true },

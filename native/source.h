@@ -21,9 +21,11 @@ struct imds_batch {
 int imds_batch_append(struct imds_batch *batch, const void *record, size_t size);
 
 struct imds_source_kind {
-	/* Fills the batch; waits for something to fill it with, or for wake_fd to be readable, for timeout_ms. 0 or -errno. */
+	/* Fills the batch; waits for something to fill it with, or for wake_fd to be readable, for timeout_ms. 0 or -errno; -ENODATA at the end. */
 	int (*next)(void *state, struct imds_batch *batch, int wake_fd, int timeout_ms);
 	void (*stats)(void *state, struct imds_stats *stats);
+	/* Fills what it knows of `progress`, which is all zeros. NULL: nothing. */
+	void (*progress)(void *state, struct imds_progress *progress);
 	/* Stops capturing, so that the counters stand. */
 	void (*stop)(void *state);
 	void (*free)(void *state);

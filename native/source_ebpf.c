@@ -18,6 +18,7 @@ struct ebpf_source {
 	struct imds_loaded loaded;
 	struct ring_buffer *ring;
 	struct imds_batch *batch; /* of the call that is in progress */
+	int64_t delivered_ms; /* when a call last had records */
 	int cpus;
 	struct imds_counters *per_cpu; /* room to read a slot of all CPUs into */
 };
@@ -49,6 +50,29 @@ static int on_record(void *context, void *record, size_t size)
 	return imds_batch_append(source->batch, record, size);
 }
 
+/*
+ * In the midst of a stream of packets, a call waits a moment for more: handing over a batch takes two thread switches,
+ * many times what a record takes. The first record after a pause goes at once, for whatever /proc is to tell of its
+ * process may be gone soon.
+ */
+#define STREAM_MS 2
+#define GATHER_MS 1
+
+static bool should_gather(const struct ebpf_source *source, const struct imds_batch *batch)
+{
+	return batch->used < batch->capacity / 8 && now_ms() - source->delivered_ms < STREAM_MS;
+}
+
+static int gather(struct ebpf_source *source, int wake_fd)
+{
+	struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
+	int result;
+
+	poll(&wake, 1, GATHER_MS);
+	result = ring_buffer__consume(source->ring);
+	return result < 0 && result != -ENOSPC ? result : 0;
+}
+
 static int source_next(void *state, struct imds_batch *batch, int wake_fd, int timeout_ms)
 {
 	struct ebpf_source *source = state;
@@ -68,8 +92,11 @@ static int source_next(void *state, struct imds_batch *batch, int wake_fd, int t
 		result = ring_buffer__consume(source->ring);
 		if (result < 0 && result != -ENOSPC)
 			return result;
-		if (batch->used)
-			return 0;
+		if (batch->used) {
+			result = should_gather(source, batch) ? gather(source, wake_fd) : 0;
+			source->delivered_ms = now_ms();
+			return result;
+		}
 		left = deadline - now_ms();
 		/* Readable and yet nothing there: the first record is still being written. Wait without the ring, briefly. */
 		if (fds[1].revents)

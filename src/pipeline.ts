@@ -171,7 +171,8 @@ export class Pipeline {
       ended: () => {
         const { pending, identity } = flow();
         for (const request of pending.values()) this.#finish(request, undefined);
-        this.#processes.forget(identity);
+        // Addresses are used again. A socket cookie never is, and a connection that was only idle for long may go on.
+        if (identity.cookie === 0n) this.#processes.forget(identity);
       },
     };
   }

@@ -37,6 +37,8 @@ export function runTracer(options: {
   /** Lines that could not be written so far. */
   logErrors: () => number;
   onTick?: (stats: TracerStats) => void;
+  /** Resolves when more may be written: until then records wait where they are captured. */
+  room?: () => Promise<void>;
 }): LiveTracer {
   const { source, pipeline, write } = options;
   let stopping = false;
@@ -65,6 +67,7 @@ export function runTracer(options: {
       if (handed < 0) break;
       const now = Date.now();
       pipeline.tick(now);
+      await options.room?.();
       if (now >= nextLossCheck) {
         nextLossCheck = now + LOSS_CHECK_MS;
         reportLoss(now);
@@ -77,7 +80,9 @@ export function runTracer(options: {
     }
     // What the kernel had recorded when the stop came is still written: bounded, as requests may go on coming.
     const deadline = Date.now() + LOSS_CHECK_MS;
-    while (Date.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0);
+    while (Date.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0) {
+      await options.room?.();
+    }
     const now = Date.now();
     pipeline.finish(now);
     reportLoss(now);

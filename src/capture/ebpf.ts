@@ -1,5 +1,5 @@
 import { captureError, type TracerError } from '../errors.js';
-import { parseAddress } from './addresses.js';
+import { encodeEndpoints, readNativeError } from './encoding.js';
 import { Layout } from './layout.js';
 import { nativeModule } from './native.js';
 import { NativeSource } from './source.js';
@@ -76,23 +76,8 @@ export function openEbpf({ endpoints, ringBytes = DEFAULT_RING_BYTES }: EbpfOpti
   return new NativeSource('ebpf', native, handle);
 }
 
-function encodeEndpoints(endpoints: readonly EndpointAddress[]): Buffer {
-  const bytes = Buffer.alloc(endpoints.length * Layout.endpoint.size);
-  for (const [i, { address, port }] of endpoints.entries()) {
-    const at = i * Layout.endpoint.size;
-    const parsed = parseAddress(address);
-    if (!parsed || !Number.isInteger(port) || port < 1 || port > 65535) {
-      throw captureError('IMDS_E_ARGUMENT', `Not an IP address with a port: ${address} ${port}`, ERRORS.get(1)!.remedy);
-    }
-    parsed.copy(bytes, at + Layout.endpoint.address);
-    bytes.writeUInt16LE(port, at + Layout.endpoint.port);
-  }
-  return bytes;
-}
-
 function openError(error: Buffer): TracerError {
-  const text = error.subarray(Layout.error.text);
-  const message = text.subarray(0, Math.max(0, text.indexOf(0))).toString('utf8');
-  const known = ERRORS.get(error.readInt32LE(Layout.error.code)) ?? ERRORS.get(9)!;
-  return captureError(known.code, `eBPF: ${message}`, known.remedy);
+  const { code, text } = readNativeError(error);
+  const known = ERRORS.get(code) ?? ERRORS.get(9)!;
+  return captureError(known.code, `eBPF: ${text}`, known.remedy);
 }

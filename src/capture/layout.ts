@@ -49,6 +49,16 @@ export const Layout = {
     connectsDropped: 48,
     size: 56,
   },
+  progress: {
+    bytesRead: 0,
+    bytesTotal: 8,
+    packets: 16,
+    unreadable: 24,
+    firstTime: 32,
+    lastTime: 40,
+    problem: 48,
+    size: 304,
+  },
 } as const;
 
 export const Constants = {

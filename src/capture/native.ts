@@ -13,11 +13,21 @@ export type Handle = unknown;
 export interface NativeModule {
   layout(): string;
   openEbpf(endpoints: Buffer, count: number, ringBytes: number, error: Buffer): Handle | null;
+  openPcapLive(endpoints: Buffer, count: number, networkInterface: string | null, error: Buffer): Handle | null;
+  /** Runs on a worker thread. The caller keeps the buffers referenced until it settles. */
+  openPcapFile(
+    path: string | null,
+    fd: number,
+    endpoints: Buffer,
+    count: number,
+    error: Buffer,
+  ): Promise<Handle | null>;
   description(source: Handle): string;
   /** Runs on a worker thread. The caller keeps `buffer` referenced until it settles. */
   next(source: Handle, buffer: Buffer, capacity: number, timeoutMs: number): Promise<number>;
   wake(source: Handle): void;
   stats(source: Handle, stats: Buffer): void;
+  progress(source: Handle, progress: Buffer): void;
   close(source: Handle): void;
   probe(buffer: Buffer, capacity: number): number;
 }
@@ -33,8 +43,8 @@ export function nativeModule(): NativeModule {
   return loaded;
 }
 
-/** Wherever the compiled code lies, the nearest package.json above it is ours. */
-function packageRoot(): string {
+/** Folder of our package.json: wherever the compiled code lies, the nearest above it. */
+export function packageRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
   return directory;
@@ -49,13 +59,21 @@ export function load(path: string): NativeModule {
     throw captureError('IMDS_E_ABI', `The native module ${path} has ABI ${version}, not ${ABI_VERSION}`, REBUILD);
   }
   const next = library.func('int64_t imds_next(void *source, void *buffer, uint32_t capacity, int32_t timeout_ms)');
+  const openPcapFile = library.func(
+    'void *imds_open_pcap_file(const char *path, int32_t fd, void *endpoints, uint32_t count, void *error)',
+  );
   return {
     layout: library.func('const char *imds_layout()'),
     openEbpf: library.func('void *imds_open_ebpf(void *endpoints, uint32_t count, uint32_t ring_bytes, void *error)'),
+    openPcapLive: library.func(
+      'void *imds_open_pcap_live(void *endpoints, uint32_t count, const char *interface, void *error)',
+    ),
+    openPcapFile: promisify(openPcapFile.async) as NativeModule['openPcapFile'],
     description: library.func('const char *imds_description(void *source)'),
     next: promisify(next.async) as NativeModule['next'],
     wake: library.func('void imds_wake(void *source)'),
     stats: library.func('void imds_stats(void *source, void *stats)'),
+    progress: library.func('void imds_progress(void *source, void *progress)'),
     close: library.func('void imds_close(void *source)'),
     probe: library.func('uint32_t imds_probe(void *buffer, uint32_t capacity)'),
   };

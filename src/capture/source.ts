@@ -6,8 +6,14 @@ import type { Handle, NativeModule } from './native.js';
 import { decodeBatch } from './records.js';
 import type { CaptureRecord, CaptureSource, CaptureStats } from './types.js';
 
-/** Room for a few of the largest records, and for a thousand of the usual ones. */
-const BATCH_BYTES = 512 * 1024;
+/**
+ * Room for one of the largest records beside hundreds of the usual ones. Not for more: a batch is worked off in one turn of
+ * the event loop, and what it leads to (log lines of several times its size) can only be written between turns.
+ */
+const BATCH_BYTES = 256 * 1024;
+
+/** Closed while the call waited for a worker thread; the end of a file. */
+const ENDS: ReadonlySet<number> = new Set([-constants.errno.EBADF, -constants.errno.ENODATA]);
 
 /** A source of the native module behind the CaptureSource interface. The batch buffer is its own and kept as long as it. */
 export class NativeSource implements CaptureSource {
@@ -18,8 +24,8 @@ export class NativeSource implements CaptureSource {
 
   constructor(
     readonly kind: CaptureSource['kind'],
-    private readonly native: NativeModule,
-    private readonly handle: Handle,
+    protected readonly native: NativeModule,
+    protected readonly handle: Handle,
   ) {
     this.description = native.description(handle);
   }
@@ -31,7 +37,7 @@ export class NativeSource implements CaptureSource {
   async next(timeoutMs: number, onRecord: (record: CaptureRecord) => void): Promise<number> {
     if (this.#closed) return -1;
     const used = await this.native.next(this.handle, this.#batch, this.#batch.length, timeoutMs);
-    if (used === -constants.errno.EBADF) return -1; // closed while this call waited for a worker thread
+    if (ENDS.has(used)) return -1;
     if (used < 0) {
       throw captureError('IMDS_E_READ', `Reading from the ${this.kind} source failed: ${getSystemErrorName(used)}`);
     }

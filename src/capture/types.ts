@@ -103,6 +103,8 @@ export interface CaptureSource {
   /** Ends a pending `next` early. */
   wake(): void;
   stats(): CaptureStats;
+  /** Why a live source captures nothing at present; undefined if all is well. */
+  problem?(): string | undefined;
   close(): void;
 }
 

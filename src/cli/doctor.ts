@@ -1,7 +1,9 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { type HostCheck, type HostProbe, openEbpf, probeHost } from '../capture/ebpf.js';
+import { describeLive, openLive } from '../capture/choose.js';
+import { type HostCheck, type HostProbe, probeHost } from '../capture/ebpf.js';
+import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { version } from '../version.js';
 
@@ -13,7 +15,7 @@ interface Diagnosis {
   node: string;
   checks: readonly HostCheck[];
   /** What `trace` would take, and why. */
-  source: { chosen: 'ebpf' | 'none'; reason: string; remedy?: string };
+  source: { chosen: CaptureSource['kind'] | 'none'; reason: string; remedy?: string };
 }
 
 export function doctorCommand(): Command {
@@ -37,10 +39,9 @@ function diagnose(): Diagnosis {
 
 function chooseSource(probe: HostProbe): Diagnosis['source'] {
   try {
-    const source = openEbpf({ endpoints: [ANY_ENDPOINT] });
-    const reason = source.description;
-    source.close();
-    return { chosen: 'ebpf', reason };
+    const live = openLive('auto', { endpoints: [ANY_ENDPOINT] });
+    live.source.close();
+    return { chosen: live.source.kind, reason: describeLive(live) };
   } catch (error) {
     if (!(error instanceof TracerError)) throw error;
     const failed = probe.checks.filter(({ ok }) => !ok).map(({ check }) => check);

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { Command, Option } from 'commander';
 import { PROVIDER_NAMES } from '../imds/providers.js';
 import type { ProviderName } from '../imds/types.js';
-import { startLab } from '../lab/lab.js';
+import { type Lab, startLab } from '../lab/lab.js';
 import type { ServiceMode } from '../lab/service.js';
 import { stopOnSignal } from './signals.js';
 import { parseDuration } from './values.js';
@@ -42,8 +42,11 @@ Examples:
     )
     .action(async (options: LabCommandOptions) => {
       const durationMs = options.duration === undefined ? undefined : parseDuration(options.duration, '--duration');
-      const lab = await startLab({ mode: options.mode, providers: [options.provider] });
-      const release = stopOnSignal(() => lab.stop().catch(() => {}), durationMs);
+      let lab: Lab | undefined;
+      const stop = stopOnSignal(() => lab?.stop().catch(() => {}));
+      lab = await startLab({ mode: options.mode, providers: [options.provider] });
+      if (durationMs !== undefined) stop.after(durationMs);
+      if (stop.requested) await lab.stop();
       const addresses = lab.endpoints.map(({ address }) => address).join(', ');
       process.stdout.write(`lab: ${options.provider} in ${options.mode} mode at ${addresses}\n`);
       process.stdout.write(`lab: your own clients: ip netns exec ${lab.clientNamespace} COMMAND\n`);
@@ -55,7 +58,7 @@ Examples:
           await lab.runClientsRepeatedly(LAB_PAUSE_MS);
         }
       } finally {
-        release();
+        stop.release();
         await lab.stop();
       }
     });

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import leven from 'leven';
 import { parse as parseYaml } from 'yaml';
+import type { SourceChoice } from '../capture/choose.js';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
 import { PROVIDER_NAMES } from '../imds/providers.js';
@@ -14,7 +15,9 @@ export const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';
 export interface TraceOptions {
   provider: ProviderName[];
   endpoint: EndpointAddress[];
-  source: 'auto' | 'ebpf';
+  source: SourceChoice;
+  /** Network interface of the libpcap source. */
+  networkInterface?: string;
   logDir: string;
   durationMs?: number;
   ringSize?: number;
@@ -52,8 +55,13 @@ const ROWS: readonly OptionRow[] = [
   {
     name: 'source',
     argument: 'SOURCE',
-    choices: ['auto', 'ebpf'],
-    description: 'how packets are captured (default: auto)',
+    choices: ['auto', 'ebpf', 'pcap'],
+    description: 'how packets are captured (default: auto, eBPF where this host can, else libpcap)',
+  },
+  {
+    name: 'interface',
+    argument: 'NAME',
+    description: 'network interface for libpcap, or any (default: the one towards the endpoints)',
   },
   { name: 'log-dir', argument: 'DIR', description: 'where the logs are written (default: /var/log/imds)' },
   { name: 'duration', argument: 'TIME', description: 'stop by itself after 90s, 10m, 24h, …' },
@@ -72,9 +80,26 @@ const ROWS: readonly OptionRow[] = [
   },
 ];
 
+/** What `replay` runs with: some of the options of `trace`, without a configuration file. */
+export interface ReplayOptions extends Pick<TraceOptions, 'provider' | 'endpoint'> {
+  logDir?: string;
+  json: boolean;
+}
+
+const REPLAY_ROWS: readonly OptionRow[] = [
+  ...ROWS.filter(({ name }) => name === 'provider' || name === 'endpoint'),
+  { name: 'json', description: 'write events to standard output as JSON, an object a line, instead of text lines' },
+  { name: 'log-dir', argument: 'DIR', description: 'write the two log files there instead of text lines' },
+];
+
 /** Adds the options of `trace` to a command. */
-export function addTraceOptions(command: Command): Command {
-  for (const row of ROWS) {
+export const addTraceOptions = (command: Command): Command => addOptions(command, ROWS);
+
+/** Adds the options of `replay` to a command. */
+export const addReplayOptions = (command: Command): Command => addOptions(command, REPLAY_ROWS);
+
+function addOptions(command: Command, rows: readonly OptionRow[]): Command {
+  for (const row of rows) {
     const option = new Option(row.argument ? `--${row.name} <${row.argument}>` : `--${row.name}`, row.description);
     if (row.repeatable)
       option.argParser((value: string, previous: string[] | undefined) => [...(previous ?? []), value]);
@@ -85,60 +110,93 @@ export function addTraceOptions(command: Command): Command {
 
 /** Options as commander collected them (camelCase keys) → checked values. Reads the configuration file. */
 export function resolveTraceOptions(given: Values): TraceOptions {
-  const commandLine = Object.fromEntries(
-    ROWS.flatMap((row) => {
+  const commandLine = byName(given, ROWS);
+  const values = new OptionValues({ ...readConfig(commandLine['config'] as string | undefined), ...commandLine }, ROWS);
+  const duration = values.one('duration');
+  const ringSize = values.one('ring-size');
+  const source = (values.one('source') ?? 'auto') as SourceChoice;
+  const networkInterface = values.one('interface');
+  if (networkInterface !== undefined && source === 'ebpf') {
+    throw usageError(
+      'IMDS_BAD_VALUE',
+      '--interface has no meaning with --source ebpf, which sees every interface',
+      'leave one of them out, or take --source pcap',
+    );
+  }
+  return {
+    ...endpointOptions(values),
+    source,
+    logDir: values.one('log-dir') ?? '/var/log/imds',
+    ...(networkInterface === undefined ? {} : { networkInterface }),
+    ...(duration === undefined ? {} : { durationMs: parseDuration(duration, '--duration') }),
+    ...(ringSize === undefined ? {} : { ringSize: parseRingSize(ringSize, '--ring-size') }),
+    lab: values.flag('lab'),
+    quiet: values.flag('quiet'),
+  };
+}
+
+/** The same for `replay`, which reads no configuration file: that is about the host, not about somebody's packets. */
+export function resolveReplayOptions(given: Values): ReplayOptions {
+  const values = new OptionValues(byName(given, REPLAY_ROWS), REPLAY_ROWS);
+  const logDir = values.one('log-dir');
+  return { ...endpointOptions(values), ...(logDir === undefined ? {} : { logDir }), json: values.flag('json') };
+}
+
+/** From commander's keys to the options' names; those that were not given are left out. */
+function byName(given: Values, rows: readonly OptionRow[]): Values {
+  return Object.fromEntries(
+    rows.flatMap((row) => {
       const value = given[camelCase(row.name)];
       return value === undefined ? [] : [[row.name, value]];
     }),
   );
-  const merged: Values = { ...readConfig(commandLine['config'] as string | undefined), ...commandLine };
-  return fromValues(merged);
 }
 
-function fromValues(values: Values): TraceOptions {
-  const strings = (name: string): string[] => {
-    const value = values[name];
-    if (value === undefined) return [];
-    return (Array.isArray(value) ? value : [value]).map((item) => text(item, name));
-  };
-  const one = (name: string): string | undefined => (values[name] === undefined ? undefined : text(values[name], name));
-  const flag = (name: string): boolean => {
-    const value = values[name] ?? false;
-    if (typeof value !== 'boolean')
-      throw usageError('IMDS_BAD_VALUE', `${name}: "${String(value)}" is neither true nor false`);
-    return value;
-  };
-
-  for (const row of ROWS) {
-    if (!row.choices) continue;
-    for (const value of strings(row.name)) {
-      if (!row.choices.includes(value)) {
-        throw usageError(
-          'IMDS_BAD_VALUE',
-          `--${row.name}: "${value}" is not known${suggestion(value, row.choices)}`,
-          `take one of: ${row.choices.join(', ')}`,
-        );
-      }
-    }
-  }
-
-  const providers = strings('provider');
-  const duration = one('duration');
-  const ringSize = one('ring-size');
+function endpointOptions(values: OptionValues): Pick<TraceOptions, 'provider' | 'endpoint'> {
+  const providers = values.strings('provider');
   return {
     provider: providers.includes('all')
       ? [...PROVIDER_NAMES]
       : providers.length > 0
         ? ([...new Set(providers)] as ProviderName[])
         : ['alibaba'],
-    endpoint: strings('endpoint').map((value) => parseEndpoint(value, '--endpoint')),
-    source: (one('source') ?? 'auto') as TraceOptions['source'],
-    logDir: one('log-dir') ?? '/var/log/imds',
-    ...(duration === undefined ? {} : { durationMs: parseDuration(duration, '--duration') }),
-    ...(ringSize === undefined ? {} : { ringSize: parseRingSize(ringSize, '--ring-size') }),
-    lab: flag('lab'),
-    quiet: flag('quiet'),
+    endpoint: values.strings('endpoint').map((value) => parseEndpoint(value, '--endpoint')),
   };
+}
+
+/** Values by option name, of the right types. Each getter throws a usage error for what is not. */
+class OptionValues {
+  constructor(
+    private readonly values: Values,
+    rows: readonly OptionRow[],
+  ) {
+    for (const { name, choices } of rows) {
+      for (const value of choices ? this.strings(name) : []) {
+        if (choices!.includes(value)) continue;
+        throw usageError(
+          'IMDS_BAD_VALUE',
+          `--${name}: "${value}" is not known${suggestion(value, choices!)}`,
+          `take one of: ${choices!.join(', ')}`,
+        );
+      }
+    }
+  }
+
+  strings(name: string): string[] {
+    const value = this.values[name];
+    if (value === undefined) return [];
+    return (Array.isArray(value) ? value : [value]).map((item) => text(item, name));
+  }
+
+  one(name: string): string | undefined {
+    return this.values[name] === undefined ? undefined : text(this.values[name], name);
+  }
+
+  flag(name: string): boolean {
+    const value = this.values[name] ?? false;
+    if (typeof value === 'boolean') return value;
+    throw usageError('IMDS_BAD_VALUE', `${name}: "${String(value)}" is neither true nor false`);
+  }
 }
 
 function text(value: unknown, name: string): string {

@@ -1,23 +1,44 @@
 import process from 'node:process';
 
+export interface StopRequest {
+  /** Somebody asked for the end, or the time is over. */
+  readonly requested: boolean;
+  /** Asks for the end itself after so many milliseconds. */
+  after(ms: number): void;
+  /** Takes the handlers and the timer away. */
+  release(): void;
+}
+
 /**
- * Calls `stop` once at the first SIGINT or SIGTERM, or when `durationMs` is over. A second signal ends the process at
- * once with the status that shells give it. Returns a function that takes the handlers away again.
+ * Calls `stop` once at the first SIGINT or SIGTERM. A second signal ends the process at once with the status that shells
+ * give it. To be called before anything is started that must be taken down again.
  */
-export function stopOnSignal(stop: () => unknown, durationMs?: number): () => void {
-  let stopping = false;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143);
-    stopping = true;
+export function stopOnSignal(stop: () => unknown): StopRequest {
+  let requested = false;
+  let timer: { clear(): void } | undefined;
+  const request = (): void => {
+    if (requested) return;
+    requested = true;
     stop();
   };
-  const timer = durationMs === undefined ? undefined : longTimeout(stop, durationMs);
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (requested) process.exit(signal === 'SIGINT' ? 130 : 143);
+    request();
+  };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  return () => {
-    timer?.clear();
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
+  return {
+    get requested() {
+      return requested;
+    },
+    after: (ms) => {
+      timer = longTimeout(request, ms);
+    },
+    release: () => {
+      timer?.clear();
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
   };
 }
 

@@ -1,14 +1,12 @@
-import { readFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import process from 'node:process';
 import { Command } from 'commander';
-import { openEbpf } from '../capture/ebpf.js';
+import { describeLive, openLive } from '../capture/choose.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, type ExitStatus } from '../errors.js';
 import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
 import { type Lab, startLab } from '../lab/lab.js';
-import { createEcsContext } from '../output/ecs.js';
+import { escapeText } from '../output/escape.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
 import { redactEvent } from '../output/redact.js';
@@ -17,8 +15,9 @@ import { formatText } from '../output/text.js';
 import type { TracerEvent, TracerStats } from '../output/types.js';
 import { Pipeline } from '../pipeline.js';
 import { Attributor } from '../process/attribution.js';
-import { runTracer } from '../tracer.js';
+import { type LiveTracer, runTracer } from '../tracer.js';
 import { version } from '../version.js';
+import { hostContext } from './host.js';
 import { LAB_PAUSE_MS } from './lab.js';
 import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
@@ -33,6 +32,7 @@ Examples:
   imds-tracer trace                                 Alibaba Cloud, logs in /var/log/imds
   imds-tracer trace --provider aws --duration 24h   AWS, for a day
   imds-tracer trace --endpoint 10.0.0.9:8080        also a metadata proxy at another address
+  imds-tracer trace --source pcap --interface any   through libpcap, on every interface
   imds-tracer trace --lab --log-dir /tmp/imds       with sample clients in a private network namespace
 
 Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
@@ -44,7 +44,7 @@ Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but someth
 
 async function trace(options: TraceOptions): Promise<ExitStatus> {
   const endpoints = endpointsFor(options.provider, options.endpoint);
-  const logs = new LogFiles(options.logDir, createEcsContext({ hostName: hostname(), ...machineId(), version }));
+  const logs = new LogFiles(options.logDir, hostContext());
   const view = options.quiet ? undefined : new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined);
   const learned = new LearnedSecrets();
   const write = (event: TracerEvent): void => {
@@ -56,40 +56,69 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
 
   let source: CaptureSource | undefined;
   let lab: Lab | undefined;
-  let releaseSignals = (): void => {};
+  let tracer: LiveTracer | undefined;
+  const stop = stopOnSignal(() => tracer?.stop());
   try {
     if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
-    source = openEbpf({ endpoints, ...(options.ringSize !== undefined && { ringBytes: options.ringSize }) });
+    if (stop.requested) return ExitCode.done;
+    const opened = openLive(options.source, {
+      endpoints,
+      ...(options.ringSize !== undefined && { ringBytes: options.ringSize }),
+      ...(options.networkInterface !== undefined && { networkInterface: options.networkInterface }),
+    });
+    source = opened.source;
+    const watch = new SourceWatch(source);
     const pipeline = new Pipeline({ endpoints, judge: new Judge(), processes: new Attributor(), emit: write });
     write({
       kind: 'tracer-started',
       time: Date.now(),
       version,
       source: source.kind,
-      sourceDetail: source.description,
+      sourceDetail: describeLive(opened),
       providers: options.provider,
       endpoints: endpoints.map(({ address, port }) => ({ address, port })),
     });
-    const tracer = runTracer({
+    tracer = runTracer({
       source,
       pipeline,
       write,
       logErrors: () => logs.errors,
-      onTick: (stats) => view?.status(stats),
+      room: () => logs.room(),
+      onTick: (stats) => {
+        view?.status(stats);
+        watch.look();
+      },
     });
-    releaseSignals = stopOnSignal(tracer.stop, options.durationMs);
+    if (stop.requested) tracer.stop();
+    if (options.durationMs !== undefined) stop.after(options.durationMs);
     const reopen = (): void => logs.reopen();
     process.on('SIGHUP', reopen);
     lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch(tracer.stop);
     const stats = await tracer.done;
     process.off('SIGHUP', reopen);
-    return isComplete(stats) ? ExitCode.done : ExitCode.incomplete;
+    return isComplete(stats) && !watch.interrupted ? ExitCode.done : ExitCode.incomplete;
   } finally {
-    releaseSignals();
+    stop.release();
     source?.close();
     view?.close();
     await logs.close();
     await lab?.stop();
+  }
+}
+
+/** Says on standard error when a source can't capture any more, and when it can again. */
+class SourceWatch {
+  interrupted = false;
+  #problem: string | undefined;
+
+  constructor(private readonly source: CaptureSource) {}
+
+  look(): void {
+    const problem = this.source.problem?.();
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    if (problem !== undefined) this.interrupted = true;
+    process.stderr.write(`imds-tracer: ${escapeText(problem ?? 'capturing goes on')}\n`);
   }
 }
 
@@ -104,14 +133,4 @@ function isComplete(stats: TracerStats): boolean {
     stats.flows_evicted +
     stats.log_errors;
   return lost === 0 && stats.unattributed === 0;
-}
-
-/** The host's id as systemd keeps it; containers and old systems may have none. */
-function machineId(): { hostId?: string } {
-  try {
-    const id = readFileSync('/etc/machine-id', 'utf8').trim();
-    return id === '' ? {} : { hostId: id };
-  } catch {
-    return {};
-  }
 }

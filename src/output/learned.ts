@@ -28,9 +28,15 @@ export class LearnedSecrets {
   /** Hash and length of each word, and the hash of its beginning, the least recently seen first. */
   readonly #words = new Map<string, number>();
   readonly #beginnings = new Map<string, number>();
+  #version = 0;
 
   get size(): number {
     return this.#words.size;
+  }
+
+  /** Another number whenever something was learned that was not known: what was redacted before may hold it. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Remembers the words of a secret header's value. */
@@ -38,8 +44,10 @@ export class LearnedSecrets {
     for (const match of value.slice(0, MAX_LENGTH * 2).matchAll(WORD)) {
       const word = match[0];
       if (!isLearnable(word)) continue;
+      const hashed = this.#hash(word);
+      if (!this.#words.has(hashed)) this.#version += 1;
       this.#lengths[word.length]! += 1;
-      this.#lengths[remember(this.#words, this.#hash(word), word.length)]! -= 1;
+      this.#lengths[remember(this.#words, hashed, word.length)]! -= 1;
       remember(this.#beginnings, this.#hash(`^${word.slice(0, MIN_LENGTH)}`), 0);
     }
   }

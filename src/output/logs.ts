@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, type LoggerOptions, pino } from 'pino';
 import type { Level } from '../imds/types.js';
 import { type EcsContext, ecsFields, ecsLog } from './ecs.js';
@@ -24,6 +26,13 @@ const LOGGER_OPTIONS: LoggerOptions<Level, true> = {
 
 /** Both files together stay under about 1.1 GiB. */
 const ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
+
+/**
+ * While more than this waits for the disk, no more should be made, but not for longer than this at a time: captured packets
+ * wait in the kernel in a tenth of the room that their lines take, but a disk that hangs must not stop the tracer.
+ */
+const ENOUGH_PENDING_BYTES = 1024 * 1024;
+const WAIT_FOR_DISK_MS = 50;
 
 /** What closing may take, in milliseconds. */
 const CLOSE_WITHIN_MS = 900;
@@ -68,6 +77,14 @@ export class LogFiles {
   write(event: ShownEvent, text: TextLine): void {
     this.#line = text.line;
     this.#logger[text.level](ecsFields(event, this.#context), text.message);
+  }
+
+  /** Resolves when there is room for more lines, soon in any case. Never rejects. */
+  async room(): Promise<void> {
+    const end = performance.now() + WAIT_FOR_DISK_MS;
+    while (this.#trace.pendingBytes + this.#events.pendingBytes > ENOUGH_PENDING_BYTES && performance.now() < end) {
+      await sleep(1);
+    }
   }
 
   /** Goes on in new files of the same names, after an outside logrotate has renamed them. Never throws. */

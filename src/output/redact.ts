@@ -83,7 +83,9 @@ function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownReque
     shown.response = { time: response.time, status: response.status };
     if (response.accessKeyId !== undefined) shown.response.accessKeyId = boundText(response.accessKeyId, MAX_NAME);
   }
-  if (attribution.process !== undefined) shown.attribution.process = redactProcess(attribution.process, learned);
+  if (attribution.process !== undefined) {
+    shown.attribution.process = redactOnce(attribution.process, learned, redactProcess);
+  }
   return shown;
 }
 
@@ -119,11 +121,34 @@ function redactTarget(target: string, learned: LearnedSecrets): string {
 
 const nothingLearned: Pick<LearnedSecrets, 'redact'> = { redact: (text) => text };
 
+/**
+ * A process's description is one object for all its requests, and never changes: it is redacted again only where words
+ * have been learned since. As it is, redacting the arguments of a process and its ancestors takes as long as all the rest.
+ */
+const redactedBefore = new WeakMap<
+  ProcessSummary,
+  { learned: LearnedSecrets; version: number; shown: ProcessSummary }
+>();
+
+function redactOnce<P extends ProcessSummary>(
+  process: P,
+  learned: LearnedSecrets,
+  redact: (process: P, learned: LearnedSecrets) => P,
+): P {
+  const before = redactedBefore.get(process);
+  if (before?.learned === learned && before.version === learned.version) return before.shown as P;
+  const shown = redact(process, learned);
+  redactedBefore.set(process, { learned, version: learned.version, shown });
+  return shown;
+}
+
 function redactProcess(process: ProcessInfo, learned: LearnedSecrets): ProcessInfo {
   const { entityId, user, unit, container, podUid, netns } = process;
   const shown = redactSummary(process, learned) as ProcessInfo;
   shown.entityId = boundText(entityId, MAX_NAME);
-  shown.ancestors = process.ancestors.slice(0, MAX_ANCESTORS).map((ancestor) => redactSummary(ancestor, learned));
+  shown.ancestors = process.ancestors
+    .slice(0, MAX_ANCESTORS)
+    .map((ancestor) => redactOnce(ancestor, learned, redactSummary));
   if (user !== undefined) {
     shown.user = { id: user.id };
     if (user.name !== undefined) shown.user.name = boundText(user.name, MAX_NAME);

@@ -58,6 +58,11 @@ export class RotatingFile {
     this.#open();
   }
 
+  /** What waits to be written. */
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   /** Adds a line; `line` has no line end of its own. */
   append(line: string): void {
     const whole = `${line}\n`;

@@ -109,8 +109,8 @@ export class TerminalView {
     }
     this.#statusShown = this.#status !== '';
     this.#statusChanged = false;
-    // One column stays free: a full last column makes some terminals wrap.
-    if (this.#statusShown) out += this.#dim(this.#status.slice(0, Math.max((this.stream.columns ?? 80) - 1, 0)));
+    // One column stays free: a full last column makes some terminals wrap. Consoles of unset size say 0 columns.
+    if (this.#statusShown) out += this.#dim(this.#status.slice(0, Math.max((this.stream.columns || 80) - 1, 0)));
     if (out === '') return;
     try {
       this.stream.write(out);

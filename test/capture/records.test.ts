@@ -104,10 +104,7 @@ describe('decodeBatch', () => {
     ['an unknown type', broken((bytes) => bytes.writeUInt16LE(9, 4))],
     ['half a header', packet(Buffer.alloc(0)).subarray(0, 12)],
     ['data beyond the record', broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, Layout.packet.data + 4))],
-    [
-      'argv beyond the record',
-      broken((bytes) => bytes.writeUInt16LE(0xffff, Layout.connect.argv), connect('x', 0)),
-    ],
+    ['argv beyond the record', broken((bytes) => bytes.writeUInt16LE(0xffff, Layout.connect.argv), connect('x', 0))],
     ['nine ancestors', connect('x', 9)],
   ])('refuses %s, after the records before it', (_, bytes) => {
     const seen: CaptureRecord[] = [];

@@ -105,15 +105,24 @@ export const connectsOf = (records: readonly CaptureRecord[], pid: number): Conn
 export const packetsOf = (records: readonly CaptureRecord[], cookie: bigint): PacketRecord[] =>
   records.filter((record): record is PacketRecord => record.type === 'packet' && record.cookie === cookie);
 
-/** TCP payload of a direction, in the order of capture. Header lengths from the packet itself. */
+/** TCP payload of a direction, by sequence number (a segment may come twice). Header lengths from the packets themselves. */
 export function payload(packets: readonly PacketRecord[], direction: PacketRecord['direction']): string {
-  return packets
+  const segments = packets
     .filter((packet) => packet.direction === direction)
     .map(({ data }) => {
-      const ip = data[0]! >> 4 === 4 ? (data[0]! & 15) * 4 : 40;
-      return data.toString('latin1', ip + (data[ip + 12]! >> 4) * 4);
-    })
-    .join('');
+      const tcp = data.subarray(data[0]! >> 4 === 4 ? (data[0]! & 15) * 4 : 40);
+      return { sequence: tcp.readUInt32BE(4), syn: (tcp[13]! & 2) !== 0, bytes: tcp.subarray((tcp[12]! >> 4) * 4) };
+    });
+  const first = segments.find(({ syn }) => syn)!.sequence + 1;
+  let text = '';
+  for (const { offset, bytes } of segments
+    .filter(({ bytes }) => bytes.length > 0)
+    .map(({ sequence, bytes }) => ({ offset: (sequence - first) >>> 0, bytes }))
+    .sort((a, b) => a.offset - b.offset)) {
+    if (offset > text.length) throw new Error(`bytes ${text.length} to ${offset} are missing`);
+    text += bytes.toString('latin1', Math.min(text.length - offset, bytes.length));
+  }
+  return text;
 }
 
 export const argv = (bytes: Buffer): string[] => bytes.toString('latin1').split('\0').slice(0, -1);

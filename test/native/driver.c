@@ -62,7 +62,12 @@ static void fake_free(void *state)
 	((struct fake *)state)->freed++;
 }
 
-static const struct imds_source_kind fake_kind = { fake_next, fake_stats, fake_stop, fake_free };
+static const struct imds_source_kind fake_kind = {
+	.next = fake_next,
+	.stats = fake_stats,
+	.stop = fake_stop,
+	.free = fake_free,
+};
 
 /* A record at the very end of its allocation, so that one byte read too many is seen. */
 static struct imds_header *make_record(size_t size, uint32_t length, uint16_t flags)

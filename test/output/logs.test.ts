@@ -242,6 +242,19 @@ describe('log files', () => {
     expect(readFileSync(join(parent, 'moved', 'imds-trace.log'), 'utf8')).toContain('number-0.');
   });
 
+  it('have room again once what waited has been written', async () => {
+    const logs = new LogFiles(directory, context);
+    const onDisk = () =>
+      [...files('imds-trace'), ...files('imds-events')].map((name) => statSync(join(directory, name)).size);
+    writeEvents(logs, 0, 2000);
+    const written = (): number => onDisk().reduce((sum, size) => sum + size, 0);
+    // No more than the first line can have been.
+    expect(written()).toBeLessThan(10_000);
+    await logs.room();
+    expect(written()).toBeGreaterThan(100_000);
+    await logs.close();
+  });
+
   it('have all of a burst on disk within a second of closing', async () => {
     const logs = new LogFiles(directory, context);
     writeEvents(logs, 0, 4000);

@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createEcsContext, formatEcs } from '../../src/output/ecs.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
-import { redactEvent } from '../../src/output/redact.js';
+import { redactEvent, type ShownRequest } from '../../src/output/redact.js';
 import { redactArgs } from '../../src/output/secret-args.js';
 import { redactText } from '../../src/output/secret-text.js';
 import { formatText } from '../../src/output/text.js';
+import type { HttpHeader } from '../../src/wire/types.js';
 import { eventOf, requestEvent, requestHead } from './events.js';
 
 const TOKEN = 'AQAAAFd3c+oO7m/Zk1vX9rT5sQ0dE==';
@@ -282,6 +283,24 @@ describe('learned secrets', () => {
     const beginning = TOKEN.slice(0, 20);
     expect(redactText(`x ${beginning}`, learned, true).text).toBe('x [redacted]');
     expect(redactText(`x ${beginning}`, learned, false).text).toBe(`x ${beginning}`);
+  });
+
+  it('blanks a word that was shown before it was learned in the same process, and in its ancestor, from then on', () => {
+    const fresh = new LearnedSecrets();
+    const process = {
+      ...requestEvent().attribution.process!,
+      args: ['client', TOKEN],
+      ancestors: [{ pid: 1, name: 'sh', args: ['sh', TOKEN] }],
+    };
+    const shown = (headers: readonly HttpHeader[]) => {
+      const event = requestEvent({ request: requestHead({ headers }), attribution: { how: 'connect', process } });
+      const redacted = redactEvent(event, fresh) as ShownRequest;
+      return [redacted.attribution.process!.args![1], redacted.attribution.process!.ancestors[0]!.args![1]];
+    };
+    expect(shown([])).toEqual([TOKEN, TOKEN]);
+    const blanked = ['[redacted]==', '[redacted]=='];
+    expect(shown([{ name: 'X-aliyun-ecs-metadata-token', value: TOKEN }])).toEqual(blanked);
+    expect(shown([])).toEqual(blanked);
   });
 
   it('does not let a sender of requests blank commands and addresses of others', () => {

@@ -5,7 +5,8 @@
  *   traffic request ADDRESS PORT WORKERS COUNT PER_CONNECTION RATE
  *       WORKERS processes send COUNT requests each, PER_CONNECTION on a connection, the next when the last is answered;
  *       RATE requests a second in all, 0 for as fast as they are answered. Every second one carries a token.
- *       The query says when it was sent: `sent=NANOSECONDS` of CLOCK_MONOTONIC.
+ *       The query says when it was sent: `sent=NANOSECONDS` of CLOCK_MONOTONIC. The command leaves its parent at once, so
+ *       that a line, which names all ancestors, is about as long wherever the benchmark is started.
  *   traffic round-trips COUNT                                  64 bytes there and back on a connection over 127.0.0.1
  *   traffic connects COUNT                                     connect, accept and close over 127.0.0.1
  *
@@ -267,15 +268,27 @@ static void wait_for_workers(void)
 	}
 }
 
+/* Goes on as a child of init, or of a subreaper. */
+static void leave_parent(void)
+{
+	pid_t parent = getpid();
+
+	if (check(fork(), "fork"))
+		_exit(0);
+	while (getppid() == parent)
+		sched_yield();
+}
+
 static void request(const struct plan *plan)
 {
 	size_t total = (size_t)plan->workers * plan->count;
 	uint32_t *round_trips = mmap(NULL, total * sizeof(*round_trips), PROT_READ | PROT_WRITE,
 				     MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	uint64_t begin = now_ns(), end;
+	uint64_t begin, end;
 
 	if (round_trips == MAP_FAILED)
 		fail("mmap");
+	begin = now_ns();
 	for (unsigned int i = 0; i < plan->workers; i++) {
 		if (check(fork(), "fork") == 0) {
 			work(plan, begin, round_trips + (size_t)i * plan->count);
@@ -386,6 +399,7 @@ int main(int argc, char **argv)
 			.per_connection = number(argv[6], 1),
 			.rate = number(argv[7], 0),
 		};
+		leave_parent();
 		request(&plan);
 	} else if (argc == 3 && strcmp(mode, "round-trips") == 0) {
 		round_trips(number(argv[2], 1));

@@ -27,7 +27,9 @@
 #include <unistd.h>
 
 /* Where late processes say that they have connected. */
-#define READY_FD 3
+#define READY_FD 100
+/* Variable with the pid of a parent that does not stay: the child may begin to run after it has left. */
+#define PARENT "MASS_PARENT"
 
 /* `mass leave` adopts the orphan (prctl PR_SET_CHILD_SUBREAPER), so that it can wait for it. */
 static void wait_for_parent_exit(pid_t parent)
@@ -40,7 +42,7 @@ enum when { AT_ONCE, AFTER_PARENT_LEFT, CONNECTED_BEFORE };
 
 static int once(const char *address, int port, const char *tag, enum when when)
 {
-	pid_t parent = getppid();
+	pid_t parent = atoi(getenv(PARENT) ? getenv(PARENT) : "0");
 	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in to4 = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int v6 = strchr(address, ':') != NULL;
@@ -101,7 +103,8 @@ static int leave_behind(char **argv)
 	int ready[2], each = atoi(argv[5]), connected_before = atoi(argv[4]) % 2 == 0;
 	char name[64], byte;
 
-	if (pipe(ready) || dup2(ready[1], READY_FD) < 0)
+	snprintf(name, sizeof(name), "%d", (int)getpid());
+	if (setenv(PARENT, name, 1) || pipe(ready) || dup2(ready[1], READY_FD) < 0)
 		return 1;
 	for (int i = 0; i < each; i++) {
 		snprintf(name, sizeof(name), "%s-%d", argv[4], i);

@@ -82,6 +82,8 @@ export interface TracerOptions {
   /** Arguments after `trace --log-dir DIR`. */
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
+  /** Changes the command, to start the tracer in a network namespace or with fewer rights. The pid must stay its own. */
+  wrap?: (argv: readonly string[]) => readonly string[];
 }
 
 export const isRequest = ({ event }: EcsEvent): boolean => event.action === 'imds-request';
@@ -95,8 +97,9 @@ export function statsOf(tracer: Tracer): TracerStats {
 }
 
 /** Starts the built tracer and resolves once it has written `tracer-started`. */
-export async function startTracer({ logDir, args = [], env }: TracerOptions): Promise<Tracer> {
-  const child = spawn(process.execPath, [MAIN, 'trace', '--log-dir', logDir, ...args], {
+export async function startTracer({ logDir, args = [], env, wrap = (argv) => argv }: TracerOptions): Promise<Tracer> {
+  const command = wrap([process.execPath, MAIN, 'trace', '--log-dir', logDir, ...args]);
+  const child = spawn(command[0]!, command.slice(1), {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

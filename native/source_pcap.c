@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The libpcap source. A thread of its own takes packets out of the kernel's buffer at once, as that has room for few of
+ * them: it is divided into slots for the longest packets, which immediate delivery takes.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "packet_tap.h"
+#include "record_queue.h"
+#include "route.h"
+#include "source.h"
+
+/* What an IP packet can be long, with a link-layer header. */
+#define SNAP_LENGTH (IMDS_PACKET_MAX + 256)
+#define KERNEL_BUFFER_BYTES (16 * 1024 * 1024)
+#define QUEUE_BYTES (8 * 1024 * 1024)
+/* With more endpoints the kernel hands over all TCP packets: a filter has a bounded length. */
+#define FILTER_ENDPOINTS 64
+#define FILTER_BYTES (FILTER_ENDPOINTS * 192)
+/* After the interface went away it is looked for this often. */
+#define RETRY_MS 500
+
+struct live_source {
+	char interface[IF_NAMESIZE];
+	pcap_t *handle; /* NULL while the interface is away */
+	pthread_mutex_t lock; /* of handle, kernel_dropped and problem */
+	uint64_t kernel_dropped; /* of handles that are closed */
+	char problem[256];
+	struct imds_tap tap;
+	struct imds_queue *queue;
+	pthread_t thread;
+	bool running;
+	int quit_fd;
+	int link_type;
+};
+
+/* ---- the filter ------------------------------------------------------------------------------------------------- */
+
+static size_t append(char *text, size_t size, size_t used, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static size_t append(char *text, size_t size, size_t used, const char *format, ...)
+{
+	va_list arguments;
+	int count;
+
+	va_start(arguments, format);
+	count = vsnprintf(text + used, size - used, format, arguments);
+	va_end(arguments);
+	return count < 0 || (size_t)count >= size - used ? size - 1 : used + (size_t)count;
+}
+
+/*
+ * TCP from or to the endpoints. For libpcap's `tcp port` an IPv6 packet with extension headers is none: such packets
+ * pass with any port. What passes is looked at again.
+ */
+static void write_filter(char *text, size_t size, const struct imds_tap *tap)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	char address[INET6_ADDRSTRLEN];
+	size_t used = 0;
+
+	text[0] = '\0';
+	if (tap->count > FILTER_ENDPOINTS) {
+		append(text, size, 0, "tcp or ip6");
+		return;
+	}
+	for (uint32_t i = 0; i < tap->count; i++) {
+		const struct imds_endpoint *endpoint = &tap->endpoints[i];
+		bool v4 = memcmp(endpoint->address, mapped, sizeof(mapped)) == 0;
+
+		inet_ntop(v4 ? AF_INET : AF_INET6, endpoint->address + (v4 ? 12 : 0), address, sizeof(address));
+		if (v4)
+			used = append(text, size, used, "%s(ip host %s and tcp port %u)", i ? " or " : "", address,
+				      endpoint->port);
+		else
+			used = append(text, size, used,
+				      "%s(ip6 host %s and (tcp port %u or (ip6[6] != 6 and ip6[6] != 17 and ip6[6] != 58)))",
+				      i ? " or " : "", address, endpoint->port);
+	}
+}
+
+/* 0 or -1, with libpcap's words in the handle. */
+static int set_filter(pcap_t *handle, const struct imds_tap *tap)
+{
+	char plain[FILTER_BYTES], tagged[3 * FILTER_BYTES + 64];
+	struct bpf_program program;
+	int result;
+
+	write_filter(plain, sizeof(plain), tap);
+	/* Each `vlan` moves what follows it behind one more tag. Only Ethernet frames have any. */
+	snprintf(tagged, sizeof(tagged), "(%s) or (vlan and ((%s) or (vlan and (%s))))", plain, plain, plain);
+	if (pcap_compile(handle, &program, pcap_datalink(handle) == DLT_EN10MB ? tagged : plain, 1,
+			 PCAP_NETMASK_UNKNOWN))
+		return -1;
+	result = pcap_setfilter(handle, &program);
+	pcap_freecode(&program);
+	return result;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
+
+static void list_interfaces(char *text, size_t size)
+{
+	struct if_nameindex *all = if_nameindex();
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (const struct if_nameindex *one = all; one && one->if_index; one++)
+		used = append(text, size, used, "%s%s", used ? ", " : "", one->if_name);
+	if (all)
+		if_freenameindex(all);
+}
+
+static int fail_activate(struct imds_error *error, int status, pcap_t *handle, const char *interface)
+{
+	char names[512];
+
+	switch (status) {
+	case PCAP_ERROR_PERM_DENIED:
+	case PCAP_ERROR_PROMISC_PERM_DENIED:
+		return imds_fail(error, IMDS_ERROR_PERMISSION, "capturing on %s is not permitted: CAP_NET_RAW is missing",
+				 interface);
+	case PCAP_ERROR_NO_SUCH_DEVICE:
+		list_interfaces(names, sizeof(names));
+		return imds_fail(error, IMDS_ERROR_INTERFACE, "there is no network interface %s; there are: %s, any", interface,
+				 names);
+	case PCAP_ERROR_IFACE_NOT_UP:
+		return imds_fail(error, IMDS_ERROR_INTERFACE, "the network interface %s is down", interface);
+	default:
+		return imds_fail(error, IMDS_ERROR_PCAP, "capturing on %s: %s", interface,
+				 pcap_geterr(handle)[0] ? pcap_geterr(handle) : pcap_statustostr(status));
+	}
+}
+
+/* Settings of a handle before it is activated. Fails only on handles that are active. */
+static void configure(pcap_t *handle)
+{
+	pcap_set_snaplen(handle, SNAP_LENGTH);
+	pcap_set_promisc(handle, 0);
+	/* A client may be gone a millisecond after its SYN, and is looked for in /proc until then. */
+	pcap_set_immediate_mode(handle, 1);
+	pcap_set_buffer_size(handle, KERNEL_BUFFER_BYTES);
+	pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO);
+}
+
+static int open_handle(const char *interface, const struct imds_tap *tap, pcap_t **opened, struct imds_error *error)
+{
+	char text[PCAP_ERRBUF_SIZE] = "";
+	pcap_t *handle = pcap_create(interface, text);
+	int result;
+
+	if (!handle)
+		return imds_fail(error, IMDS_ERROR_PCAP, "capturing on %s: %s", interface, text);
+	configure(handle);
+	result = pcap_activate(handle);
+	if (result < 0) {
+		result = fail_activate(error, result, handle, interface);
+		goto fail;
+	}
+	/* v1 where libpcap (before 1.10) has no v2, and on a single interface neither. */
+	pcap_set_datalink(handle, DLT_LINUX_SLL2);
+	if (!imds_link_name(pcap_datalink(handle))) {
+		const char *name = pcap_datalink_val_to_name(pcap_datalink(handle));
+
+		result = imds_fail(error, IMDS_ERROR_LINK_TYPE, "the packets of %s have the link type %s (%d), which can't be read",
+				   interface, name ? name : "unknown", pcap_datalink(handle));
+		goto fail;
+	}
+	if (set_filter(handle, tap) || pcap_setnonblock(handle, 1, text) < 0) {
+		result = imds_fail(error, IMDS_ERROR_PCAP, "capturing on %s: %s", interface,
+				   text[0] ? text : pcap_geterr(handle));
+		goto fail;
+	}
+	*opened = handle;
+	return 0;
+fail:
+	pcap_close(handle);
+	return result;
+}
+
+/* The interface that leads to all the endpoints, or `any` where they are several or none does. */
+static void choose_interface(const struct imds_tap *tap, char *name)
+{
+	unsigned int chosen = 0;
+
+	for (uint32_t i = 0; i < tap->count; i++) {
+		unsigned int index = imds_route_interface(tap->endpoints[i].address);
+
+		if (index == 0 || index == chosen)
+			continue;
+		if (chosen) {
+			chosen = 0;
+			break;
+		}
+		chosen = index;
+	}
+	if (!chosen || !if_indextoname(chosen, name))
+		snprintf(name, IF_NAMESIZE, "any");
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------------------- */
+
+static void on_packet(u_char *argument, const struct pcap_pkthdr *header, const u_char *bytes)
+{
+	struct live_source *source = (struct live_source *)argument;
+	struct imds_frame frame = {
+		.link_type = source->link_type,
+		.bytes = { bytes, header->caplen, header->len < header->caplen ? header->caplen : header->len },
+		.time_ns = (uint64_t)header->ts.tv_sec * 1000000000 + (uint64_t)header->ts.tv_usec,
+	};
+	const struct imds_packet *record = imds_tap_frame(&source->tap, &frame);
+
+	if (!record)
+		return;
+	if (imds_queue_put(source->queue, record, false) == 0)
+		imds_tap_captured(&source->tap, record);
+	else
+		imds_tap_dropped(&source->tap);
+}
+
+/* Of the packets that passed the filter, how many the kernel had no slot for. */
+static uint64_t dropped_by(pcap_t *handle)
+{
+	struct pcap_stat stat;
+
+	return handle && pcap_stats(handle, &stat) == 0 ? stat.ps_drop : 0;
+}
+
+static void close_handle(struct live_source *source, const char *why)
+{
+	source->kernel_dropped += dropped_by(source->handle);
+	snprintf(source->problem, sizeof(source->problem), "capturing on %s has stopped, and is tried again: %s",
+		 source->interface, why);
+	pcap_close(source->handle);
+	source->handle = NULL;
+}
+
+static void reopen(struct live_source *source)
+{
+	struct imds_error error;
+	pcap_t *handle;
+
+	/* Without the lock: it may take long, and the handle is not there for anybody yet. */
+	if (open_handle(source->interface, &source->tap, &handle, &error))
+		return;
+	pthread_mutex_lock(&source->lock);
+	source->handle = handle;
+	source->link_type = pcap_datalink(handle);
+	source->problem[0] = '\0';
+	pthread_mutex_unlock(&source->lock);
+}
+
+static void *read_packets(void *argument)
+{
+	struct live_source *source = argument;
+	struct pollfd fds[] = { { .fd = source->quit_fd, .events = POLLIN }, { .events = POLLIN } };
+
+	for (;;) {
+		fds[1].fd = source->handle ? pcap_get_selectable_fd(source->handle) : -1;
+		if (poll(fds, 2, source->handle ? -1 : RETRY_MS) < 0 && errno != EINTR)
+			break;
+		if (fds[0].revents)
+			break;
+		if (!source->handle) {
+			reopen(source);
+			continue;
+		}
+		pthread_mutex_lock(&source->lock);
+		if (pcap_dispatch(source->handle, -1, on_packet, (u_char *)source) < 0)
+			close_handle(source, pcap_geterr(source->handle));
+		pthread_mutex_unlock(&source->lock);
+	}
+	return NULL;
+}
+
+/* ---- as a source ------------------------------------------------------------------------------------------------ */
+
+static int source_next(void *state, struct imds_batch *batch, int wake_fd, int timeout_ms)
+{
+	struct live_source *source = state;
+
+	return imds_queue_take(source->queue, batch, wake_fd, timeout_ms);
+}
+
+static void source_stats(void *state, struct imds_stats *stats)
+{
+	struct live_source *source = state;
+	uint64_t dropped;
+
+	pthread_mutex_lock(&source->lock);
+	dropped = source->kernel_dropped + dropped_by(source->handle);
+	pthread_mutex_unlock(&source->lock);
+	imds_tap_stats(&source->tap, dropped, stats);
+}
+
+static void source_progress(void *state, struct imds_progress *progress)
+{
+	struct live_source *source = state;
+
+	pthread_mutex_lock(&source->lock);
+	snprintf(progress->problem, sizeof(progress->problem), "%s", source->problem);
+	pthread_mutex_unlock(&source->lock);
+}
+
+static void source_stop(void *state)
+{
+	static const uint64_t one = 1;
+	struct live_source *source = state;
+
+	if (!source->running)
+		return;
+	if (write(source->quit_fd, &one, sizeof(one)) < 0) {
+		/* Only when it is signalled already. */
+	}
+	pthread_join(source->thread, NULL);
+	source->running = false;
+}
+
+static void source_free(void *state)
+{
+	struct live_source *source = state;
+
+	if (source->handle)
+		pcap_close(source->handle);
+	imds_queue_free(source->queue);
+	imds_tap_free(&source->tap);
+	if (source->quit_fd >= 0)
+		close(source->quit_fd);
+	pthread_mutex_destroy(&source->lock);
+	free(source);
+}
+
+static const struct imds_source_kind live_kind = {
+	.next = source_next,
+	.stats = source_stats,
+	.progress = source_progress,
+	.stop = source_stop,
+	.free = source_free,
+};
+
+static int start(struct live_source *source, const struct imds_endpoint *endpoints, uint32_t count,
+		 const char *interface, struct imds_error *error)
+{
+	int result;
+
+	if ((result = imds_tap_init(&source->tap, endpoints, count, error)))
+		return result;
+	if (interface && strlen(interface) >= sizeof(source->interface))
+		return imds_fail(error, IMDS_ERROR_INTERFACE, "\"%.32s…\" is longer than the name of a network interface",
+				 interface);
+	if (interface)
+		snprintf(source->interface, sizeof(source->interface), "%s", interface);
+	else
+		choose_interface(&source->tap, source->interface);
+	if (source->quit_fd < 0 || !source->queue)
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left");
+	if ((result = open_handle(source->interface, &source->tap, &source->handle, error)))
+		return result;
+	source->link_type = pcap_datalink(source->handle);
+	if ((result = pthread_create(&source->thread, NULL, read_packets, source)))
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "starting a thread: %s", strerror(result));
+	source->running = true;
+	return 0;
+}
+
+struct imds_source *imds_open_pcap_live(const struct imds_endpoint *endpoints, uint32_t count, const char *interface,
+					struct imds_error *error)
+{
+	struct live_source *source = calloc(1, sizeof(*source));
+	struct imds_source *opened = NULL;
+	char description[256];
+
+	memset(error, 0, sizeof(*error));
+	if (!source) {
+		imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
+		return NULL;
+	}
+	pthread_mutex_init(&source->lock, NULL);
+	source->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	source->queue = imds_queue_new(QUEUE_BYTES);
+	if (start(source, endpoints, count, interface, error) == 0) {
+		snprintf(description, sizeof(description), "%s on %s (%s%s)", pcap_lib_version(), source->interface,
+			 imds_link_name(source->link_type), interface ? "" : "; chosen by the routes to the endpoints");
+		opened = imds_source_new(&live_kind, source, description);
+		if (!opened)
+			imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left");
+	}
+	if (!opened) {
+		source_stop(source);
+		source_free(source);
+	}
+	return opened;
+}

@@ -1,0 +1,228 @@
+import process from 'node:process';
+import { Command } from 'commander';
+import { type FileProgress, type FileSource, openPcapFile, STANDARD_INPUT } from '../capture/pcap.js';
+import { ExitCode, type ExitStatus, usageError } from '../errors.js';
+import { Judge } from '../imds/judge.js';
+import { endpointsFor } from '../imds/providers.js';
+import { formatEcs } from '../output/ecs.js';
+import { escapeJson, escapeText } from '../output/escape.js';
+import { LearnedSecrets } from '../output/learned.js';
+import { LineStream } from '../output/line-stream.js';
+import { LogFiles } from '../output/logs.js';
+import { redactEvent } from '../output/redact.js';
+import { formatText } from '../output/text.js';
+import { localTime } from '../output/time.js';
+import type { TracerEvent, TracerStats } from '../output/types.js';
+import { Pipeline } from '../pipeline.js';
+import { NO_PROCESSES, replay } from '../replay.js';
+import { version } from '../version.js';
+import { hostContext } from './host.js';
+import { addReplayOptions, type ReplayOptions, resolveReplayOptions } from './options.js';
+import { stopOnSignal } from './signals.js';
+
+export function replayCommand(): Command {
+  const command = new Command('replay')
+    .description('the same analysis over a packet file: pcap or pcapng, also compressed with gzip or zstd')
+    .argument('<FILE>', 'packet file, or - for standard input')
+    .addHelpText(
+      'after',
+      `
+Text lines go to standard output, or events with --json, or both kinds to the files in --log-dir DIR; a summary
+goes to standard error. The events' times are those of the packets. No process is known behind the packets of a file.
+
+Examples:
+  imds-tracer replay capture.pcapng
+  imds-tracer replay --provider all --json capture.pcap.gz | jq -r .imds.verdict
+  tcpdump -i any -U -w - tcp port 80 | imds-tracer replay -
+  imds-tracer replay --log-dir /tmp/imds capture.pcap
+
+Exit status: 0 done, 2 wrong usage or no packet file, 4 done but something is missing in the file.`,
+    );
+  return addReplayOptions(command).action(async (file: string, given: Record<string, unknown>) => {
+    process.exitCode = await replayFile(file, resolveReplayOptions(given));
+  });
+}
+
+async function replayFile(file: string, options: ReplayOptions): Promise<ExitStatus> {
+  if (file === STANDARD_INPUT && process.stdin.isTTY) {
+    throw usageError('IMDS_FILE_TERMINAL', 'standard input is a terminal', 'pipe a capture into it, or name a file');
+  }
+  const endpoints = endpointsFor(options.provider, options.endpoint);
+  const source = await openPcapFile({ file, endpoints });
+  let output: Output | undefined;
+  let stopped = false;
+  const stop = stopOnSignal(() => {
+    stopped = true;
+    source.wake();
+  });
+  try {
+    output = new Output(options);
+    const { write } = output;
+    const pipeline = new Pipeline({ endpoints, judge: new Judge(), processes: NO_PROCESSES, emit: write });
+    const stats = (): TracerStats => pipeline.stats(source.stats(), output?.logErrors ?? 0);
+    const view = new ProgressView(source, stats);
+    let started = false;
+    await replay({
+      source,
+      pipeline,
+      beforeFirst: (time) => {
+        started = true;
+        output?.write({
+          kind: 'tracer-started',
+          time,
+          version,
+          source: source.kind,
+          sourceDetail: source.description,
+          providers: options.provider,
+          endpoints: endpoints.map(({ address, port }) => ({ address, port })),
+        });
+      },
+      afterBatch: async () => {
+        view.draw();
+        await output?.room();
+        return !stopped && output?.gone !== true;
+      },
+    });
+    view.close();
+    const progress = source.progress();
+    if (started) output.write({ kind: 'tracer-stopped', time: progress.lastTime ?? 0, stats: stats() });
+    await output.close();
+    const missing = whatIsMissing(stats(), progress, stopped, output.gone);
+    process.stderr.write(summary(source.description, stats(), progress, missing, options));
+    if (missing.length === 0) return ExitCode.done;
+    const nothingRead = progress.packets === progress.unreadablePackets && progress.problem !== undefined;
+    return nothingRead ? ExitCode.usage : ExitCode.incomplete;
+  } finally {
+    stop.release();
+    source.close();
+    await output?.close();
+  }
+}
+
+/** Where the events go. */
+class Output {
+  readonly #logs: LogFiles | undefined;
+  readonly #stdout: LineStream | undefined;
+  readonly #context = hostContext();
+  readonly #learned = new LearnedSecrets();
+  readonly #json: boolean;
+  #closed = false;
+
+  constructor({ logDir, json }: ReplayOptions) {
+    this.#json = json;
+    if (logDir !== undefined) this.#logs = new LogFiles(logDir, this.#context);
+    if (logDir === undefined || json) this.#stdout = new LineStream(process.stdout);
+  }
+
+  get logErrors(): number {
+    return this.#logs?.errors ?? 0;
+  }
+
+  /** The reader of standard output went away. */
+  get gone(): boolean {
+    return this.#stdout?.gone ?? false;
+  }
+
+  /** Standard output gets the requests alone: what the tracer says of itself is in the summary. */
+  readonly write = (event: TracerEvent): void => {
+    const shown = redactEvent(event, this.#learned);
+    const text = formatText(shown);
+    this.#logs?.write(shown, text);
+    if (this.#stdout === undefined || event.kind !== 'request') return;
+    this.#stdout.line(this.#json ? escapeJson(JSON.stringify(formatEcs(shown, this.#context, text))) : text.line);
+  };
+
+  async room(): Promise<void> {
+    await this.#logs?.room();
+    await this.#stdout?.flush();
+  }
+
+  /** May be called again. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#stdout?.flush();
+    await this.#logs?.close();
+  }
+}
+
+/** Where the replay stands, on a terminal. */
+class ProgressView {
+  #next = performance.now() + 500;
+  #shown = false;
+
+  constructor(
+    private readonly source: FileSource,
+    private readonly stats: () => TracerStats,
+  ) {}
+
+  draw(): void {
+    if (!process.stderr.isTTY || performance.now() < this.#next) return;
+    this.#next = performance.now() + 200;
+    const { packets, bytesRead, bytesTotal } = this.source.progress();
+    const share = bytesTotal === undefined ? sizeText(bytesRead) : `${Math.floor((bytesRead / bytesTotal) * 100)} %`;
+    const text = `replay: ${count(packets)} packets, ${share} of the file, ${count(this.stats().requests)} requests`;
+    process.stderr.write(`\r\x1b[K${text.slice(0, Math.max((process.stderr.columns ?? 80) - 1, 0))}`);
+    this.#shown = true;
+  }
+
+  close(): void {
+    if (this.#shown) process.stderr.write('\r\x1b[K');
+  }
+}
+
+/** What the requests of the file can't be complete without, by the counter that tells. */
+const LOSSES: ReadonlyArray<[counter: keyof TracerStats, what: string]> = [
+  ['truncated', 'packets were cut by the capture'],
+  ['packets_refused', 'packets have no readable TCP header (fragments, cut headers)'],
+  ['gaps', 'times bytes of a request are missing (lost, cut, or from before the capture)'],
+  ['flows_evicted', 'connections were put out, as too many were open at once'],
+  ['ring_dropped', 'packets found no memory'],
+  ['log_errors', 'lines could not be written to the logs'],
+];
+
+function whatIsMissing(stats: TracerStats, progress: FileProgress, stopped: boolean, gone: boolean): string[] {
+  const missing = LOSSES.filter(([counter]) => (stats[counter] as number) > 0).map(
+    ([counter, what]) => `${count(stats[counter] as number)} ${what}`,
+  );
+  if (progress.problem !== undefined) missing.unshift(escapeText(progress.problem));
+  if (stopped) missing.unshift('it was stopped before the end of the file');
+  if (gone) missing.unshift('nobody reads the output any more');
+  return missing;
+}
+
+function summary(
+  description: string,
+  stats: TracerStats,
+  progress: FileProgress,
+  missing: readonly string[],
+  options: ReplayOptions,
+): string {
+  const { firstTime, lastTime } = progress;
+  const span = firstTime === undefined ? '' : `, ${localTime(firstTime)} to ${localTime(lastTime!)}`;
+  const verdicts = Object.entries(stats.by_verdict)
+    .filter(([, times]) => times > 0)
+    .map(([verdict, times]) => `${verdict} ${count(times)}`);
+  const lines = [
+    `${escapeText(description)}: ${count(progress.packets)} packets, ${sizeText(progress.bytesRead)}${span}`,
+    `${count(stats.packets_seen)} packets of ${count(stats.connections)} connections with the endpoints, ` +
+      `${count(stats.requests)} requests${verdicts.length > 0 ? `: ${verdicts.join(', ')}` : ''}`,
+  ];
+  if (stats.packets_seen === 0 && progress.packets > 0) {
+    lines.push(
+      `no packet of ${options.provider.join(', ')}: name others with --provider (or all) or --endpoint IP[:PORT]`,
+    );
+  }
+  if (missing.length > 0) lines.push(`not complete: ${missing.join('; ')}`);
+  return lines.map((line) => `replay: ${line}\n`).join('');
+}
+
+const count = (number: number): string => number.toLocaleString('en-US');
+
+function sizeText(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let size = bytes;
+  for (; size >= 1000 && unit < units.length - 1; unit++) size /= 1000;
+  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
+}

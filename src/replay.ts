@@ -1,0 +1,39 @@
+import type { CaptureSource } from './capture/types.js';
+import type { Pipeline, ProcessSource } from './pipeline.js';
+
+/** The longest wait for records, in milliseconds: of a pipe that is quiet the caller hears so often. */
+const WAIT_MS = 500;
+
+/** Packets of a file: no process of this host is behind them. */
+export const NO_PROCESSES: ProcessSource = {
+  onConnect: () => {},
+  onProcess: () => {},
+  forFlow: () => ({ how: 'none', detail: 'no_process_information' }),
+  forget: () => {},
+};
+
+/**
+ * Moves the packets of a file through the pipeline. Time is that of the packets: deadlines and idle connections are
+ * judged by it, so that the same file gives the same events at any speed.
+ */
+export async function replay(options: {
+  source: CaptureSource;
+  pipeline: Pipeline;
+  /** Called before the first packet with its time. */
+  beforeFirst: (time: number) => void;
+  /** Called after each batch and each WAIT_MS without one; `false` ends the replay. */
+  afterBatch: () => Promise<boolean>;
+}): Promise<void> {
+  const { source, pipeline } = options;
+  let time: number | undefined;
+  let handed: number;
+  do {
+    handed = await source.next(WAIT_MS, (record) => {
+      if (time === undefined) options.beforeFirst(record.time);
+      time = record.time;
+      pipeline.tick(time);
+      pipeline.accept(record);
+    });
+  } while ((await options.afterBatch()) && handed >= 0);
+  pipeline.finish(time ?? 0);
+}

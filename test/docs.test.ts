@@ -1,0 +1,304 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import type { CaptureSource, CaptureStats } from '../src/capture/types.js';
+import { addTraceOptions } from '../src/cli/options.js';
+import { REASONS } from '../src/imds/reasons.js';
+import type { Severity, Verdict } from '../src/imds/types.js';
+import { LEVELS } from '../src/imds/verdict.js';
+import { createEcsContext, type EcsFields, formatEcs } from '../src/output/ecs.js';
+import { LearnedSecrets } from '../src/output/learned.js';
+import { redactEvent } from '../src/output/redact.js';
+import { formatText } from '../src/output/text.js';
+import type { RequestEvent, TracerEvent, TracerStats } from '../src/output/types.js';
+import type { Pipeline } from '../src/pipeline.js';
+import type { NotFound, SocketOwner } from '../src/process/sockets.js';
+import { runTracer } from '../src/tracer.js';
+import * as wireLimits from '../src/wire/limits.js';
+import { requestEvent } from './output/events.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const page = (name: string): string => readFileSync(join(ROOT, 'docs', name), 'utf8');
+const EVENTS = page('events.md');
+const PAGES = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+
+/** The part of a page from a heading to the next of the same level. */
+function section(text: string, heading: string): string {
+  const parts = text.split(/^## /m).filter((part) => part.startsWith(`${heading}\n`));
+  if (parts.length !== 1) throw new Error(`${parts.length} headings "${heading}"`);
+  return parts[0]!;
+}
+
+/** The rows of all tables of a text, as cells, without heads and rulers. A bar within a cell is written `\|`. */
+function rows(text: string): string[][] {
+  const lines = text.split('\n');
+  return lines.flatMap((line, i) => {
+    const isRuler = (at: number) => /^\|[ |:-]+\|$/.test(lines[at] ?? '');
+    if (!line.startsWith('| ') || isRuler(i) || isRuler(i + 1)) return [];
+    return [
+      line
+        .slice(1, -1)
+        .split(/(?<!\\)\|/)
+        .map((cell) => cell.trim()),
+    ];
+  });
+}
+
+const quoted = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word!);
+
+/** What the first column of a section's tables names. */
+const named = (text: string, heading: string): string[] =>
+  rows(section(text, heading)).flatMap(([cell]) => quoted(cell!));
+
+/** Every code block of a language. */
+const blocks = (text: string, language: string): string[] =>
+  [...text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].filter((match) => match[1] === language).map((match) => match[2]!);
+
+/** Every property there may be, so that an interface that grows makes this file fail to compile. */
+type Whole<T> = T extends readonly (infer Item)[]
+  ? readonly Whole<Item>[]
+  : T extends object
+    ? { [Key in keyof T]-?: Whole<T[Key]> }
+    : T;
+
+const VERDICTS = Object.keys(LEVELS) as Verdict[];
+
+/** All counters, each 1: as great as it takes to be a loss. */
+const STATS: Whole<TracerStats> = {
+  packets_seen: 1,
+  packets_captured: 1,
+  ring_dropped: 1,
+  packets_passed_over: 1,
+  truncated: 1,
+  packets_refused: 1,
+  connects_dropped: 1,
+  connections: 1,
+  requests: 1,
+  by_verdict: Object.fromEntries(VERDICTS.map((verdict) => [verdict, 1])),
+  unparsed: 1,
+  gaps: 1,
+  flows_evicted: 1,
+  attributed: 1,
+  unattributed: 1,
+  log_errors: 1,
+};
+
+const PROCESS = {
+  pid: 10,
+  name: 'curl',
+  startTime: 1,
+  args: ['curl'],
+  argsTruncated: false,
+  executable: '/usr/bin/curl',
+};
+
+const REQUEST: Whole<RequestEvent> = {
+  kind: 'request',
+  time: 1,
+  client: { address: '198.18.0.1', port: 1 },
+  endpoint: { address: '100.100.100.200', port: 80 },
+  family: 4,
+  cookie: 1n,
+  request: {
+    time: 1,
+    method: 'GET',
+    target: '/latest/meta-data/?a=b',
+    version: '1.1',
+    headers: [
+      { name: 'Host', value: '100.100.100.200' },
+      { name: 'User-Agent', value: 'curl' },
+    ],
+    headBytes: 1,
+  },
+  unparsed: { time: 1, reason: 'gap', bytes: 1 },
+  response: { time: 1, status: 200, version: '1.1', headers: [], accessKeyId: 'STS.Example0' },
+  judgement: {
+    provider: 'alibaba',
+    verdict: 'normal_mode',
+    level: 'WARNING',
+    severity: 'critical',
+    reasons: ['credential_path'],
+    tokenPresent: false,
+    ttlSeconds: 1,
+  },
+  attribution: {
+    how: 'connect',
+    detail: 'arguments_truncated',
+    process: {
+      ...PROCESS,
+      entityId: 'x',
+      user: { id: 0, name: 'root' },
+      ancestors: [PROCESS],
+      unit: 'a.service',
+      container: { id: 'x', runtime: 'docker' },
+      podUid: 'x',
+      netns: 1,
+    },
+  },
+};
+
+/** The tracer's own events, as it writes them when everything is lost. */
+async function ownEvents(): Promise<TracerEvent[]> {
+  const written: TracerEvent[] = [];
+  const source: CaptureSource = {
+    kind: 'file',
+    description: '',
+    next: () => Promise.resolve(-1),
+    wake: () => {},
+    stats: () => ({}) as CaptureStats,
+    close: () => {},
+  };
+  const pipeline = { stats: () => STATS, accept: () => {}, tick: () => {}, finish: () => {}, waiting: false };
+  await runTracer({
+    source,
+    pipeline: pipeline as unknown as Pipeline,
+    write: (event) => written.push(event),
+    logErrors: () => 0,
+  }).done;
+  written.push({
+    kind: 'tracer-started',
+    time: 1,
+    version: '1',
+    source: 'ebpf',
+    sourceDetail: 'x',
+    providers: ['alibaba'],
+    endpoints: [{ address: '100.100.100.200', port: 80 }],
+  });
+  return written;
+}
+
+const CONTEXT = createEcsContext({ hostName: 'host', hostId: 'id', version: '1' });
+const toEcs = (event: TracerEvent): EcsFields => formatEcs(redactEvent(event, new LearnedSecrets()), CONTEXT);
+
+/** Objects whose members have tables of their own. */
+const TABLES = ['imds.stats', 'imds.lost'];
+
+/** Dotted paths of all leaves; the items of an array have the path of the array. */
+function paths(value: unknown, path = ''): string[] {
+  if (Array.isArray(value)) return value.flatMap((item) => paths(item, path));
+  if (value === undefined) return [];
+  if (value === null || typeof value !== 'object' || TABLES.includes(path)) return [path];
+  return Object.entries(value).flatMap(([key, member]) => paths(member, path === '' ? key : `${path}.${key}`));
+}
+
+const sorted = (words: Iterable<string>): string[] => [...new Set(words)].sort();
+
+describe('docs/events.md', () => {
+  it('has every field of the JSON event and no other', async () => {
+    const emitted = [REQUEST as RequestEvent, ...(await ownEvents())].flatMap((event) => paths(toEcs(event)));
+    expect(sorted(named(EVENTS, 'The JSON event'))).toEqual(sorted(emitted));
+  });
+
+  it('has every verdict with its level and label', () => {
+    const documented = rows(section(EVENTS, 'Verdicts')).map(([verdict, level, label]) => [
+      quoted(verdict!)[0],
+      level,
+      quoted(label!)[0],
+    ]);
+    const labelOf = (verdict: Verdict): string => {
+      const event = requestEvent();
+      const judged = { ...event, judgement: { ...event.judgement, verdict } };
+      return formatText(redactEvent(judged, new LearnedSecrets())).message.split(' (pid:')[0]!;
+    };
+    expect(documented).toEqual(VERDICTS.map((verdict) => [verdict, LEVELS[verdict], labelOf(verdict)]));
+  });
+
+  it('has every reason, with verdicts that there are', () => {
+    const table = rows(section(EVENTS, 'Reasons'));
+    expect(sorted(table.flatMap(([reason]) => quoted(reason!)))).toEqual(sorted(Object.keys(REASONS)));
+    for (const verdict of table.flatMap(([, verdicts]) => quoted(verdicts!))) expect(VERDICTS).toContain(verdict);
+  });
+
+  it('has every severity', () => {
+    const severities = { critical: true, high: true, medium: true, low: true } satisfies Record<Severity, true>;
+    expect(named(EVENTS, 'Severities')).toEqual(Object.keys(severities));
+  });
+
+  it('has every attribution detail', () => {
+    const details = {
+      exited: true,
+      forwarded: true,
+      other_host: true,
+      ambiguous: true,
+      lookup_limit: true,
+      not_permitted: true,
+      shared: true,
+    } satisfies Record<NotFound | NonNullable<Extract<SocketOwner, { holder: object }>['limits']>, true>;
+    expect(sorted(named(EVENTS, 'Attribution details'))).toEqual(
+      sorted([...Object.keys(details), 'arguments_truncated']),
+    );
+  });
+
+  it('has every counter, and every kind of loss', async () => {
+    const table = rows(section(EVENTS, 'Counters')).map(([name]) => quoted(name!)[0]!);
+    const loss = (await ownEvents()).find((event) => event.kind === 'capture-loss');
+    const losses = Object.keys(loss?.kind === 'capture-loss' ? loss.lost : {});
+    expect(losses.length).toBeGreaterThan(0);
+    expect(sorted(table)).toEqual(sorted([...Object.keys(STATS), ...losses]));
+    for (const counter of rows(section(EVENTS, 'Counters')).flatMap(([, cell]) => /^`\w+`$/.exec(cell!) ?? [])) {
+      expect(Object.keys(STATS)).toContain(quoted(counter)[0]);
+    }
+  });
+
+  it("has the tracer's own events with their levels", async () => {
+    const written = (await ownEvents()).map((event): [string, string] => {
+      return [event.kind, formatText(redactEvent(event, new LearnedSecrets())).level];
+    });
+    const documented = rows(section(EVENTS, "The tracer's own events")).map(([name, level]) => [
+      quoted(name!)[0],
+      level,
+    ]);
+    // Written once a minute only, in the same form as the last of them.
+    expect(new Map(documented as [string, string][])).toEqual(new Map([...written, ['tracer-stats', 'INFO']]));
+  });
+
+  it('has the options that `trace --help` has', () => {
+    const help = addTraceOptions(new Command('trace')).helpInformation();
+    const listed = [...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, name]) => name!);
+    expect(listed.length).toBeGreaterThan(5);
+    expect(sorted(named(EVENTS, 'Options of `trace`').map((option) => option.split(' ')[0]!))).toEqual(sorted(listed));
+  });
+
+  it('shows an example that has only fields that there are, and is the same in both forms', async () => {
+    const emitted = new Set([REQUEST as RequestEvent, ...(await ownEvents())].flatMap((event) => paths(toEcs(event))));
+    const examples = blocks(EVENTS, 'json').map(
+      (text) => JSON.parse(text) as { message: string; log: { level: string } },
+    );
+    expect(examples).toHaveLength(1);
+    expect(paths(examples[0]).filter((path) => !emitted.has(path))).toEqual([]);
+    const [line] = blocks(section(EVENTS, 'The text line'), 'text')[0]!.split('\n');
+    expect(line).toMatch(/^\[[^\]]+\] /);
+    expect(line!.replace(/^\[[^\]]+\] /, '')).toBe(`[${examples[0]!.log.level}] ${examples[0]!.message}`);
+  });
+});
+
+describe('docs/how-it-works.md', () => {
+  it('has every bound of the wire layer with its value', () => {
+    const UNITS: Readonly<Record<string, number>> = { '': 1, KiB: 1024, MiB: 1024 ** 2, s: 1000 };
+    const documented = rows(section(page('how-it-works.md'), 'Bounds'))
+      .filter((cells) => cells.length === 3)
+      .map(([, bound, constant]): [string, number] => {
+        const [, number, unit] = /^([\d,]+) ?(\w*)$/.exec(bound!)!;
+        return [quoted(constant!)[0]!, Number(number!.replaceAll(',', '')) * UNITS[unit!]!];
+      });
+    // How large a kept segment's objects are, and where a body is searched, is no matter of what is given up.
+    const { SEGMENT_OVERHEAD: _, ACCESS_KEY_SCAN_BYTES: __, ...bounds } = wireLimits;
+    expect(new Map(documented)).toEqual(new Map(Object.entries(bounds)));
+  });
+});
+
+describe('the pages', () => {
+  it('name and link to files that there are', () => {
+    const named = PAGES.flatMap((name) => {
+      const text = page(name);
+      return [
+        ...[...text.matchAll(/`((?:src|native|test|systemd|docs)\/[\w./-]*)`/g)].map(([, path]) => join(ROOT, path!)),
+        ...[...text.matchAll(/\]\((?!https?:)([^)#]+)/g)].map(([, target]) => join(ROOT, 'docs', target!)),
+      ];
+    });
+    expect(named.length).toBeGreaterThan(20);
+    expect(named.filter((path) => !existsSync(path))).toEqual([]);
+  });
+});

@@ -1,0 +1,33 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/capture/native.js';
+
+const root = packageRoot();
+
+const SOURCES = [
+  'capture.c',
+  'source_ebpf.c',
+  'ebpf_host.c',
+  'ebpf_load.c',
+  'ebpf_selftest.c',
+  'ebpf_probe.c',
+  'objects.S',
+].map((name) => join(root, 'native', name));
+
+/** Where the build has left the kernel programs that objects.S takes in. */
+const OBJECTS = join(root, 'build/Release/obj.target/imds_capture/geni');
+
+/** Compiles the native module's sources with a main program of this folder into `output`. */
+export function compile(main: string, output: string, ...flags: readonly string[]): string {
+  if (!existsSync(OBJECTS)) throw new Error(`${OBJECTS} is missing: npm run build:native`);
+  execFileSync('gcc', [
+    ...['-std=gnu11', '-g', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-pthread'],
+    ...[`-I${join(root, 'native')}`, `-I${OBJECTS}`],
+    ...flags,
+    ...SOURCES,
+    join(root, 'test/native', main),
+    ...['-lbpf', '-lelf', '-lz', '-o', output],
+  ]);
+  return output;
+}
