@@ -52,5 +52,12 @@ function nodeGyp(...args) {
   if (status !== 0) fail(`node-gyp ${args[0]} failed with exit status ${status ?? signal}`);
 }
 
-nodeGyp('configure', '--loglevel=warn', ...offline, '--', `-Dstatic_libraries=${libraries.join(' ')}`, `-Dzstd=${zstd}`);
+nodeGyp(
+  'configure',
+  '--loglevel=warn',
+  ...offline,
+  '--',
+  `-Dstatic_libraries=${libraries.join(' ')}`,
+  `-Dzstd=${zstd}`,
+);
 nodeGyp('build', '--loglevel=warn', ...offline);

@@ -31,6 +31,9 @@ const NEEDS = [
   { command: 'ip', apt: 'iproute2', dnf: 'iproute' },
   { command: 'curl', apt: 'curl', dnf: 'curl', test: true },
   { command: 'wget', apt: 'wget', dnf: 'wget', test: true },
+  { command: 'tcpdump', apt: 'tcpdump', dnf: 'tcpdump', test: true },
+  { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
+  { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
 

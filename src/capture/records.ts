@@ -89,9 +89,14 @@ function decodePacket(bytes: Buffer): PacketRecord {
   };
 }
 
-/** Nanoseconds as two halves: a double has room for the sum in milliseconds, and no BigInt is made per record. */
+/**
+ * Nanoseconds as two halves, without a BigInt: 2^32 ns are 4294.967296 ms. Whole numbers until the last division, so that
+ * a time of whole milliseconds stays one.
+ */
 function time(bytes: Buffer): number {
-  return bytes.readUInt32LE(Layout.header.time) / 1e6 + bytes.readUInt32LE(Layout.header.time + 4) * 4294.967296;
+  const low = bytes.readUInt32LE(Layout.header.time);
+  const high = bytes.readUInt32LE(Layout.header.time + 4);
+  return high * 4294 + (high * 967_296 + low) / 1e6;
 }
 
 function hasFlag(bytes: Buffer, flag: number): boolean {

@@ -20,6 +20,9 @@ import { hostContext } from './host.js';
 import { addReplayOptions, type ReplayOptions, resolveReplayOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
 
+/** How long a pipe is read on after a signal, in milliseconds. */
+const PIPE_PATIENCE_MS = 1_000;
+
 export function replayCommand(): Command {
   const command = new Command('replay')
     .description('the same analysis over a packet file: pcap or pcapng, also compressed with gzip or zstd')
@@ -51,9 +54,15 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
   const source = await openPcapFile({ file, endpoints });
   let output: Output | undefined;
   let stopped = false;
-  const stop = stopOnSignal(() => {
+  const endNow = (): void => {
     stopped = true;
     source.wake();
+  };
+  // ^C in a terminal ends the program that writes into the pipe as well: what it still has to say is awaited.
+  const patience = file === STANDARD_INPUT ? PIPE_PATIENCE_MS : 0;
+  let timer: NodeJS.Timeout | undefined;
+  const stop = stopOnSignal(() => {
+    timer = setTimeout(endNow, patience);
   });
   try {
     output = new Output(options);
@@ -94,6 +103,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
     return nothingRead ? ExitCode.usage : ExitCode.incomplete;
   } finally {
     stop.release();
+    clearTimeout(timer);
     source.close();
     await output?.close();
   }
@@ -205,7 +215,7 @@ function summary(
     .map(([verdict, times]) => `${verdict} ${count(times)}`);
   const lines = [
     `${escapeText(description)}: ${count(progress.packets)} packets, ${sizeText(progress.bytesRead)}${span}`,
-    `${count(stats.packets_seen)} packets of ${count(stats.connections)} connections with the endpoints, ` +
+    `with the endpoints: ${count(stats.packets_seen)} packets, ${count(stats.connections)} connections, ` +
       `${count(stats.requests)} requests${verdicts.length > 0 ? `: ${verdicts.join(', ')}` : ''}`,
   ];
   if (stats.packets_seen === 0 && progress.packets > 0) {

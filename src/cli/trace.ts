@@ -22,6 +22,9 @@ import { LAB_PAUSE_MS } from './lab.js';
 import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
 
+/** What is still to be shown has so much time at the end; the logs are written by then. */
+const LAST_OUTPUT_MS = 500;
+
 export function traceCommand(): Command {
   const command = new Command('trace')
     .description("traces this host's requests to the metadata service until Ctrl-C, SIGTERM or --duration")
@@ -39,6 +42,8 @@ Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but someth
     );
   return addTraceOptions(command).action(async (given: Record<string, unknown>) => {
     process.exitCode = await trace(resolveTraceOptions(given));
+    // A reader that stands still (`| less`) would keep the process alive by what it has not read of the view.
+    setTimeout(() => process.exit(), LAST_OUTPUT_MS).unref();
   });
 }
 

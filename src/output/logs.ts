@@ -29,7 +29,7 @@ const ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
 
 /**
  * While more than this waits for the disk, no more should be made, but not for longer than this at a time: captured packets
- * wait in the kernel in a tenth of the room that their lines take, but a disk that hangs must not stop the tracer.
+ * wait in the kernel, in a fraction of the room that their lines take; but a disk that hangs must not stop the tracer.
  */
 const ENOUGH_PENDING_BYTES = 1024 * 1024;
 const WAIT_FOR_DISK_MS = 50;

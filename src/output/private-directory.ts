@@ -10,6 +10,7 @@ import {
   readSync,
   writeSync,
 } from 'node:fs';
+import { dirname } from 'node:path';
 import { ExitCode, TracerError } from '../errors.js';
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
@@ -70,7 +71,7 @@ export class PrivateDirectory {
 function openPrivate(path: string): number {
   try {
     // Not what mkdir's mode gives under an odd umask. The chmod can't meet another's directory: it was made just now.
-    if (mkdirSync(path, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(path, 0o700);
+    if (makeDirectory(path)) chmodSync(path, 0o700);
     const link = lstatSync(path);
     if (link.isSymbolicLink() && link.uid !== process.geteuid!() && link.uid !== 0) {
       throw unusable(path, `it is a symbolic link of user ${link.uid}`);
@@ -88,6 +89,23 @@ function openPrivate(path: string): number {
   } catch (error) {
     if (error instanceof TracerError) throw error;
     throw unusable(path, messageOf(error), error);
+  }
+}
+
+/**
+ * Makes a directory and those above it, as far as missing; whether there was one to make. Node's own `recursive` never
+ * returns where a file system says ENOENT to every new directory, as procfs does.
+ */
+function makeDirectory(path: string): boolean {
+  try {
+    mkdirSync(path, 0o700);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return false;
+    if (code !== 'ENOENT' || dirname(path) === path || !makeDirectory(dirname(path))) throw error;
+    mkdirSync(path, 0o700);
+    return true;
   }
 }
 

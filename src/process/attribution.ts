@@ -17,7 +17,7 @@ import {
   sameStart,
   summaryBytes,
 } from './process-table.js';
-import { type SocketAddresses, type SocketOwner, SocketOwners } from './sockets.js';
+import { type SearchTimes, type SocketAddresses, type SocketOwner, SocketOwners } from './sockets.js';
 import type { Attribution, ProcessInfo } from './types.js';
 import { UserNames } from './users.js';
 
@@ -33,6 +33,7 @@ export interface AttributorOptions {
   /** Where the proc file system of the host is mounted. */
   procRoot?: string;
   passwdFile?: string;
+  searchTimes?: SearchTimes;
 }
 
 /** Bounds, for whatever local users do; bytes are those of the texts and objects remembered. */
@@ -100,12 +101,12 @@ export class Attributor {
   readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, OWN_BYTES);
   readonly #hostId: string;
 
-  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd' }: AttributorOptions = {}) {
+  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd', searchTimes }: AttributorOptions = {}) {
     this.#proc = new ProcReader(procRoot);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);
     this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads);
-    this.#sockets = new SocketOwners(this.#proc);
+    this.#sockets = new SocketOwners(this.#proc, searchTimes);
     // A boot id is random and says which host it is as well; pids and start times are anew with each boot.
     this.#hostId = this.#proc.read('sys/kernel/random/boot_id', 64)?.trim() || hostname();
   }

@@ -36,10 +36,16 @@ export interface Holder {
 /** `limits`: others hold the socket too, or there was no time to see whether others do. */
 export type SocketOwner = { holder: Holder; limits?: 'shared' | 'lookup_limit' } | { holder?: never; reason: NotFound };
 
-/** A whole search may take as long as this; one search is then behind by a small part of what the ring buffer holds. */
-const SEARCH_MS = 100;
-/** After a holder of the socket was found, how long to look whether there are others. */
-const SHARED_SEARCH_MS = 10;
+/** How long a search may take, in milliseconds. */
+export interface SearchTimes {
+  /** The whole search; while it lasts, the packets of all others wait. */
+  wholeMs: number;
+  /** After a holder of the socket was found: to look whether there are others. */
+  sharedMs: number;
+}
+
+/** A whole search is then behind by a small part of what the ring buffer holds. */
+const SEARCH_TIMES: SearchTimes = { wholeMs: 100, sharedMs: 10 };
 /** How long a list of processes by namespace serves before /proc is gone through again (30 ms at 10,000 processes). */
 const NAMESPACES_FRESH_MS = 1000;
 /** Of a process with more open files than this only so many are looked at. */
@@ -53,7 +59,7 @@ interface Namespaces {
   readonly ofPid: ReadonlyMap<number, number>;
   /** Time of the monotonic clock, in ms. */
   readonly at: number;
-  /** All processes were gone through within SEARCH_MS. */
+  /** All processes were gone through within the time of a search. */
   readonly complete: boolean;
   readonly denied: boolean;
 }
@@ -69,13 +75,16 @@ const NOTHING_LISTED: Namespaces = {
 /**
  * Finds the process that holds a connection's socket: from the addresses to the socket's inode by
  * /proc/PID/net/tcp{,6} of each network namespace, from the inode to the process by /proc/PID/fd. It costs from a
- * millisecond to SEARCH_MS, so the caller remembers the result and limits how often it is asked.
+ * millisecond to SearchTimes.wholeMs, so the caller remembers the result and limits how often it is asked.
  */
 export class SocketOwners {
   #namespaces: Namespaces = NOTHING_LISTED;
   #cgroupMount: string | undefined | null = null;
 
-  constructor(private readonly proc: ProcReader) {}
+  constructor(
+    private readonly proc: ProcReader,
+    private readonly times: SearchTimes = SEARCH_TIMES,
+  ) {}
 
   /**
    * `cgroupId`: the socket's cgroup v2, 0n if unknown. `sawSocket`: the packet came from a hook on a socket of this
@@ -85,7 +94,7 @@ export class SocketOwners {
     const started = performance.now();
     const wasFresh = started - this.#namespaces.at < NAMESPACES_FRESH_MS;
     if (!wasFresh) this.#namespaces = this.#list(started);
-    const search = new Search(this.proc, addresses, started + SEARCH_MS);
+    const search = new Search(this.proc, addresses, started + this.times.wholeMs, this.times.sharedMs);
     let sockets = search.sockets(this.#namespaces);
     if (sockets.length === 0 && wasFresh && !search.late) {
       // It may be in a namespace that is newer than the list: only such are looked at now.
@@ -112,7 +121,7 @@ export class SocketOwners {
     const ofPid = new Map<number, number>();
     let complete = true;
     for (const pid of this.proc.pids()) {
-      if (performance.now() - now > SEARCH_MS) {
+      if (performance.now() - now > this.times.wholeMs) {
         complete = false;
         break;
       }
@@ -175,6 +184,7 @@ class Search {
     private readonly proc: ProcReader,
     addresses: SocketAddresses,
     private readonly deadline: number,
+    private readonly sharedMs: number,
   ) {
     this.#deniedBefore = proc.denied;
     this.localAddress = unmapped(addresses.localAddress);
@@ -227,7 +237,7 @@ class Search {
       }
       const holder = this.#holds(pid, link);
       if (holder === undefined) continue;
-      if (holders.length === 0) deadline = Math.min(deadline, performance.now() + SHARED_SEARCH_MS);
+      if (holders.length === 0) deadline = Math.min(deadline, performance.now() + this.sharedMs);
       holders.push(holder);
     }
     return holders;

@@ -5,7 +5,8 @@ const CR = 13;
 /** 13 hexadecimal digits are exact in a double. */
 const MAX_SIZE_DIGITS = 13;
 
-type State = 'size' | 'extension' | 'size_lf' | 'data' | 'data_cr' | 'data_lf' | 'trailer' | 'trailer_lf';
+/** What a byte of a chunked body belongs to; `data` is its content. */
+export type ChunkedPart = 'size' | 'extension' | 'size_lf' | 'data' | 'data_cr' | 'data_lf' | 'trailer' | 'trailer_lf';
 
 /**
  * Finds the end of a chunked body (RFC 9112 section 7.1), looking at nothing but its framing. Strict, unlike the reading of
@@ -14,13 +15,18 @@ type State = 'size' | 'extension' | 'size_lf' | 'data' | 'data_cr' | 'data_lf' |
 export class ChunkedBody {
   done = false;
   broken = false;
-  #state: State = 'size';
+  #state: ChunkedPart = 'size';
   #size = 0;
   #digits = 0;
   /** Bytes of the current trailer line. */
   #line = 0;
   /** Bytes of extensions and trailers so far: a server's patience with them is bounded too. */
   #extra = 0;
+
+  /** What the next byte belongs to. */
+  get part(): ChunkedPart {
+    return this.#state;
+  }
 
   /** Takes bytes of the body: the index behind those taken, less than `to` only when `done` or `broken`. */
   consume(bytes: Buffer, from: number, to: number): number {

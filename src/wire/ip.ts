@@ -49,6 +49,8 @@ export class TcpPacket implements TcpSegment {
   sourcePort = 0;
   destinationPort = 0;
   data: Buffer = EMPTY;
+  /** Where the TCP header begins in `data`. */
+  tcpStart = 0;
   payloadStart = 0;
   payloadEnd = 0;
   payloadLength = 0;
@@ -129,6 +131,7 @@ export class TcpPacket implements TcpSegment {
     const headerLength = (data[offset + 12]! >> 4) * 4;
     const payloadStart = offset + headerLength;
     if (headerLength < 20 || payloadStart > totalLength) return 'bad_header';
+    this.tcpStart = offset;
     this.sourcePort = uint16(data, offset);
     this.destinationPort = uint16(data, offset + 2);
     this.seq = int32(data, offset + 4);

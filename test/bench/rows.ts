@@ -24,11 +24,18 @@ export interface Row {
 export const ratiosOf = ({ tracer, against, ratios }: Pick<Row, 'tracer' | 'against' | 'ratios'>): Rounds =>
   ratios ?? tracer.map((value, round) => value / against[round]!);
 
-export function median(values: Rounds): number {
+/** The value below which a share of the values lies, between its two neighbours in proportion. */
+function quantile(values: Rounds, share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  const at = share * (sorted.length - 1);
+  const below = sorted[Math.floor(at)]!;
+  return below + (sorted[Math.ceil(at)]! - below) * (at % 1);
 }
+
+export const median = (values: Rounds): number => quantile(values, 0.5);
+
+/** What the middle half of the values spans: a few disturbed rounds do not widen it. */
+export const middleHalf = (values: Rounds): [number, number] => [quantile(values, 0.25), quantile(values, 0.75)];
 
 /** The least of rounds that were disturbed by whatever else the machine did, the middle, the greatest. */
 export const spread = (values: Rounds): { min: number; median: number; max: number } => ({

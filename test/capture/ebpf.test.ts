@@ -326,7 +326,7 @@ while s.recv(4096): pass`;
       expect(await source.next(300, ignore)).toBe(0);
       clearInterval(timer);
       expect(Date.now() - started).toBeGreaterThanOrEqual(299);
-      expect(ticks).toBeGreaterThan(10);
+      expect(ticks).toBeGreaterThan(2); // of 30; blocked, there would be none
     });
 
     it('comes back early when woken, also by a wake before it', async () => {

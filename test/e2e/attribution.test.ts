@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { inNamespace } from '../../src/lab/netns.js';
-import { Dialogue } from './support/child.js';
+import { childrenOf, Dialogue } from './support/child.js';
 import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel } from './support/kernel.js';
 import { runOk } from './support/run.js';
@@ -15,9 +15,6 @@ const ID = '/latest/meta-data/instance-id';
 
 /** Where the cgroup v2 tree is mounted, if it is. */
 const cgroupRoot = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1];
-
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').filter(Boolean).map(Number);
 
 describeOnKernel('who it was', () => {
   let scene: Scene;

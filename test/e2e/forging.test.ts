@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { childrenOf } from './support/child.js';
 import { describeOnKernel, testWith } from './support/kernel.js';
 import { JsonLines } from './support/lines.js';
 import { type Action, requestText, sendRaw } from './support/raw.js';
@@ -173,7 +174,10 @@ describeOnKernel('what clients choose to be called and to send', () => {
       env: { ...environment, TERM: 'xterm' },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    scene.cleanup.defer('end the terminal', () => child.kill('SIGKILL'));
+    scene.cleanup.defer('end the tracer and its terminal', () => {
+      if (child.exitCode !== null) return;
+      for (const pid of [...childrenOf(child.pid!), child.pid!]) process.kill(pid, 'SIGKILL');
+    });
     const exit = once(child, 'close');
     let shown = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

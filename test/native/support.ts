@@ -12,6 +12,16 @@ const SOURCES = [
   'ebpf_load.c',
   'ebpf_selftest.c',
   'ebpf_probe.c',
+  'source_pcap.c',
+  'source_file.c',
+  'route.c',
+  'file_input.c',
+  'pcapng.c',
+  'record_queue.c',
+  'packet_tap.c',
+  'tcp_packet.c',
+  'link_layer.c',
+  'duplicates.c',
   'objects.S',
 ].map((name) => join(root, 'native', name));
 
@@ -27,7 +37,8 @@ export function compile(main: string, output: string, ...flags: readonly string[
     ...flags,
     ...SOURCES,
     join(root, 'test/native', main),
-    ...['-lbpf', '-lelf', '-lz', '-o', output],
+    ...(existsSync('/usr/include/zstd.h') ? ['-DIMDS_HAVE_ZSTD', '-lzstd'] : []),
+    ...['-lbpf', '-lelf', '-lz', '-lpcap', '-o', output],
   ]);
   return output;
 }

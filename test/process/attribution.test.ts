@@ -135,7 +135,7 @@ describe('what /proc adds to a connect', () => {
 
   it('is added where the kernel gave nothing', async () => {
     const child = await waiting('some', 'arguments');
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     attributor.onConnect(connectRecord({ ...bare, process: kernelProcess(child.pid), uid: 0 }));
     const { how, detail, process: found } = attributor.forFlow(flow(1n));
     expect({ how, detail }).toEqual({ how: 'connect', detail: undefined });
@@ -147,7 +147,7 @@ describe('what /proc adds to a connect', () => {
 
   it('is not taken from another process with the pid', async () => {
     const child = await waiting();
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const real = kernelProcess(child.pid);
     const former = { ...real, startBootNs: real.startBootNs - 50_000_000n };
     attributor.onConnect(connectRecord({ ...bare, process: former }));
@@ -182,7 +182,7 @@ describe('what /proc adds to a connect', () => {
 
   it('is not taken from the program that it has exec-ed since', async () => {
     const child = await waiting();
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const earlier = { ...kernelProcess(child.pid), comm: Buffer.from('before') };
     attributor.onConnect(connectRecord({ ...bare, process: earlier }));
     const { process: found } = attributor.forFlow(flow(1n));
@@ -194,7 +194,7 @@ describe('what /proc adds to a connect', () => {
   it('completes arguments that were cut, up to 8 KiB, and says so', async () => {
     const some = await waiting('x'.repeat(5000));
     const many = await waiting('x'.repeat(100_000));
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const cut = (child: Child, cookie: bigint): void =>
       attributor.onConnect(
         connectRecord({
@@ -216,7 +216,7 @@ describe('what /proc adds to a connect', () => {
 
   it('is all there is without BTF: the same identity, with the ancestors', async () => {
     const child = await waiting('x');
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const real = kernelProcess(child.pid);
     attributor.onConnect(connectRecord({ process: real }));
     // The name is then a thread's own.
@@ -261,7 +261,7 @@ describe('arguments of ancestors', () => {
   it('come from /proc at once, and stay though the ancestor exits', async () => {
     const child = start(cleanUp, PYTHON, ['-c', WAIT]);
     await child.line(0);
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     attributor.onConnect(connectRecord({ cookie: 77n, ancestors: [kernelProcess(child.pid)] }));
     const args = cmdline(child.pid);
     child.process.kill('SIGKILL');
@@ -272,7 +272,7 @@ describe('arguments of ancestors', () => {
   it('are not those from before an exec, even of the same interpreter', async () => {
     const child = start(cleanUp, PYTHON, ['-c', CHANGING(WAIT)]);
     await child.line(0);
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     // The name is made the same for both: only the arguments tell them apart.
     expect(argsOfAncestor(attributor, child)![2]).toBe(CHANGING(WAIT));
     const before = cookie;
@@ -290,7 +290,7 @@ describe('arguments of ancestors', () => {
       'import os; print("one", flush=True); input(); os.execvp("sleep", ["sleep", "60"])',
     ]);
     await child.line(0);
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     expect(argsOfAncestor(attributor, child)).toHaveLength(3);
     const was = kernelProcess(child.pid);
     child.tell('');
@@ -304,7 +304,7 @@ describe('arguments of ancestors', () => {
   it('from the kernel are replaced by the next exec, and completed from /proc', async () => {
     const child = start(cleanUp, PYTHON, ['-c', WAIT, 'y'.repeat(600)]);
     await child.line(0);
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const exec = (argv: string, argvTruncated: boolean): void =>
       attributor.onProcess({
         type: 'process',
@@ -344,7 +344,7 @@ describe('a connection without a connect record', () => {
     ]);
     const [localPort, remotePort] = (await child.line(0)).split(' ').map(Number) as [number, number];
     const addresses = { localAddress: '127.0.0.1', localPort, remoteAddress: '127.0.0.1', remotePort };
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const started = performance.now();
     const attribution = attributor.forFlow(flow(5n, addresses));
     const first = performance.now() - started;
@@ -371,7 +371,7 @@ describe('a connection without a connect record', () => {
   });
 
   it('does not hold up the packets when there are very many', () => {
-    const attributor = new Attributor();
+    const attributor = new Attributor({ searchTimes: NO_HURRY });
     const started = performance.now();
     const details = new Map<string, number>();
     for (let i = 1; i <= 5000; i++) {

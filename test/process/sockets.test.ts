@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, NO_HURRY } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -71,7 +71,7 @@ describe('the tables of /proc/net', () => {
 });
 
 describe('SocketOwners in this namespace', () => {
-  const owners = new SocketOwners(new ProcReader('/proc'));
+  const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
   const connect = async (family: string, server: string, client: string): Promise<[Child, number]> => {
     const listener = start(cleanUp, PYTHON, ['-c', SERVER(server, 0).replace('"ready"', 's.getsockname()[1]')]);
     const port = Number(await listener.line(0));
@@ -120,7 +120,7 @@ describe('a namespace whose known processes are all gone (recorded tree)', () =>
     const line =
       '   1: 0302010A:0001 0302010A:0050 01 00000000:00000000 00:00000000 00000000     0        0 77 1 00000000aa 20 4\n';
     const root = tree(cleanUp, { '7/ns/net': '-> net:[1]' });
-    const owners = new SocketOwners(new ProcReader(root));
+    const owners = new SocketOwners(new ProcReader(root), NO_HURRY);
     const addresses = { localAddress: '10.1.2.3', localPort: 1, remoteAddress: '10.1.2.3', remotePort: 80 };
     expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'exited' });
     rmSync(join(root, '7'), { recursive: true });
@@ -157,7 +157,7 @@ describe('why a connection has no owner (recorded tree)', () => {
     ['an IPv6 address of nobody here', { ...files, ...router }, 'fd00::9', false, 'other_host'],
     ['no /proc at all', {}, '10.1.2.3', false, 'other_host'],
   ] as const)('%s', (_, content, localAddress, sawSocket, reason) => {
-    const owners = new SocketOwners(new ProcReader(tree(cleanUp, content)));
+    const owners = new SocketOwners(new ProcReader(tree(cleanUp, content)), NO_HURRY);
     const remoteAddress = localAddress.includes(':') ? 'fd00::1' : '10.1.2.3';
     expect(owners.find({ localAddress, localPort: 1, remoteAddress, remotePort: 80 }, 0n, sawSocket)).toEqual({
       reason,
@@ -198,7 +198,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     const client = inside('a', CLIENT('10.77.0.2'));
     const port = Number(await client.line(0));
     await sleep(50);
-    const owners = new SocketOwners(new ProcReader('/proc'));
+    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
     const [a, b] = [
       { address: '10.77.0.1', port },
       { address: '10.77.0.2', port: 8080 },
@@ -217,7 +217,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
   });
 
   it('finds one in a namespace that is newer than its list', async () => {
-    const owners = new SocketOwners(new ProcReader('/proc'));
+    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
     const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
     expect(owners.find(addresses, 0n, true)).not.toHaveProperty('holder');
     await inside('b', SERVER('10.77.0.2')).line(0);
@@ -233,7 +233,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     client.tell(`import ctypes; print(ctypes.CDLL(None).setns(os.open("/run/netns/${name('a')}", os.O_RDONLY), 0))`);
     expect(await client.line(1)).toBe('0');
     const addresses = { localAddress: '10.77.0.2', localPort: 40_002, remoteAddress: '10.77.0.2', remotePort: 8080 };
-    const owners = new SocketOwners(new ProcReader('/proc'));
+    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
     expect(owners.find(addresses, 0n, true)).toMatchObject({ holder: { pid: client.pid } });
   });
 
@@ -249,7 +249,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
       clients.push(client);
     }
     const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: '127.0.0.1', remotePort: 8080 };
-    const owners = new SocketOwners(new ProcReader('/proc'));
+    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
     expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'ambiguous' });
     expect(owners.find(addresses, 1n << 60n, true)).toEqual({ reason: 'ambiguous' });
     if (cgroupMount === undefined) return;
@@ -301,7 +301,7 @@ describe('SocketOwners on a large host (recorded tree)', () => {
   afterAll(() => own.run());
 
   it('stays within its time, and says when that was not enough to be certain', () => {
-    const owners = new SocketOwners(new ProcReader(root));
+    const owners = new SocketOwners(new ProcReader(root), NO_HURRY);
     const times: number[] = [];
     for (let i = 0; i < 3; i++) {
       const started = performance.now();
@@ -318,7 +318,7 @@ describe('SocketOwners on a large host (recorded tree)', () => {
       Array.from({ length: 6000 }, (_, fd) => [`1500/fd/${fd}`, `-> socket:[${900_000 + fd}]`]),
     );
     addTo(root, { ...hostile, '1500/ns/net': '-> net:[4026531840]', '1500/stat': statLine(1500, 'x', 1, 1500) });
-    const owner = new SocketOwners(new ProcReader(root)).find(addresses, 0n, true);
+    const owner = new SocketOwners(new ProcReader(root), NO_HURRY).find(addresses, 0n, true);
     expect(owner).toEqual({ holder: { pid: 990, startTicks: 990 }, limits: 'lookup_limit' });
   });
 });
@@ -332,11 +332,13 @@ describe.skipIf(!isRoot)('SocketOwners without the right to look (root only)', (
     const addresses = { localAddress: '127.0.0.1', localPort, remoteAddress: '127.0.0.1', remotePort };
     process.seteuid!(65_534);
     try {
-      expect(new SocketOwners(new ProcReader('/proc')).find(addresses, 0n, true)).toEqual({ reason: 'not_permitted' });
+      expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, true)).toEqual({
+        reason: 'not_permitted',
+      });
     } finally {
       process.seteuid!(0);
     }
-    expect(new SocketOwners(new ProcReader('/proc')).find(addresses, 0n, true)).toMatchObject({
+    expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, true)).toMatchObject({
       holder: { pid: client.pid },
     });
   });

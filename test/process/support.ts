@@ -129,3 +129,6 @@ export function addTo(root: string, files: Record<string, string>): void {
 
 export const statLine = (pid: number, comm: string, parentPid: number, startTicks: number): string =>
   `${pid} (${comm}) S ${parentPid} 1 1 0 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 3133440 383 18446744073709551615\n`;
+
+/** For tests of what is found: a busy machine must not cut the search short. */
+export const NO_HURRY = { wholeMs: 60_000, sharedMs: 60_000 };

@@ -1,7 +1,14 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+
+/** Pids of the processes that a process has started and not yet waited for. */
+export function childrenOf(pid: number): number[] {
+  const pids = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+  return pids.trim().split(' ').filter(Boolean).map(Number);
+}
 
 /** A command that is talked to by lines, and ends when its standard input does. */
 export class Dialogue {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runOk } from './run.js';
+import { until } from './wait.js';
 
 const SCRIPT = fileURLToPath(new URL('./bpf_links.py', import.meta.url));
 
@@ -21,15 +22,20 @@ export function linksOf(pid: number | string): number[] {
   }
 }
 
-/** Links that no process holds: they stay attached with nobody to answer for them. */
-export async function orphanedLinks(): Promise<number[]> {
-  const links = await allLinks();
-  const held = new Set(
-    readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name))
-      .flatMap(linksOf),
+/** Rejects where a link stays that no process holds: attached, with nobody to answer for it. */
+export async function expectNoOrphanedLink(): Promise<void> {
+  let orphans: number[] = [];
+  await until(
+    () => `a process that holds the BPF links ${orphans}, or their end`,
+    async () => {
+      const before = await allLinks();
+      const held = new Set(
+        readdirSync('/proc')
+          .filter((name) => /^\d+$/.test(name))
+          .flatMap(linksOf),
+      );
+      orphans = before.filter((link) => !held.has(link));
+      return orphans.length === 0; // those of a process that ended just now go in a moment
+    },
   );
-  // A process that ended between the two looks took its links with it.
-  const still = new Set(await allLinks());
-  return links.filter((link) => !held.has(link) && still.has(link));
 }
