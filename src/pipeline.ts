@@ -14,6 +14,8 @@ const RESPONSE_DEADLINE_MS = 1_000;
 /** Requests that wait for their response, all connections together: beyond either bound the oldest is written without. */
 const MAX_PENDING_REQUESTS = 16_384;
 const MAX_PENDING_BYTES = 16 * 1024 * 1024;
+/** What a header takes in memory beside its bytes, for three bytes on the wire: its object and its two strings. */
+const HEADER_OVERHEAD = 128;
 
 /** What the pipeline needs to know of processes; no process is known behind the packets of a file. */
 export type ProcessSource = Pick<Attributor, 'onConnect' | 'onProcess' | 'forFlow' | 'forget'>;
@@ -183,7 +185,7 @@ export class Pipeline {
     const pending: PendingRequest = { flow, id, head, judgement };
     flow.pending.set(id, pending);
     this.#pending.add(pending);
-    this.#pendingBytes += head.headBytes;
+    this.#pendingBytes += bytesOf(head);
     while (this.#pending.size > MAX_PENDING_REQUESTS || this.#pendingBytes > MAX_PENDING_BYTES) {
       for (const oldest of this.#pending) {
         this.#finish(oldest, undefined);
@@ -196,7 +198,7 @@ export class Pipeline {
     const { flow, id, head } = pending;
     flow.pending.delete(id);
     this.#pending.delete(pending);
-    this.#pendingBytes -= head.headBytes;
+    this.#pendingBytes -= bytesOf(head);
     const judgement = this.#judge.finish(pending.judgement, response, flow.attribution.process?.entityId);
     this.#write({ ...eventOf(flow, head.time), request: head, ...(response && { response }), judgement });
   }
@@ -239,5 +241,7 @@ function eventOf(flow: TracedFlow, time: number): Omit<RequestEvent, 'judgement'
     attribution,
   };
 }
+
+const bytesOf = ({ headBytes, headers }: RequestHead): number => headBytes + headers.length * HEADER_OVERHEAD;
 
 const addressKey = (address: string, port: number): string => `${address} ${port}`;

@@ -10,6 +10,7 @@ import {
   EMPTY,
   flow,
   kernelProcess,
+  NO_HURRY,
   PYTHON,
   sleep,
   start,

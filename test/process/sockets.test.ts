@@ -4,7 +4,19 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ProcReader } from '../../src/process/proc.js';
 import { findInode, SocketOwners, socketTables } from '../../src/process/sockets.js';
-import { addTo, type Child, CleanUp, isRoot, kernelProcess, PYTHON, sleep, start, statLine, tree } from './support.js';
+import {
+  addTo,
+  type Child,
+  CleanUp,
+  isRoot,
+  kernelProcess,
+  NO_HURRY,
+  PYTHON,
+  sleep,
+  start,
+  statLine,
+  tree,
+} from './support.js';
 
 const cleanUp = new CleanUp();
 afterEach(() => cleanUp.run());
