@@ -1,6 +1,7 @@
 import type { CaptureRecord, CaptureStats, PacketRecord } from './capture/types.js';
 import type { Judge, PendingJudgement } from './imds/judge.js';
 import type { Endpoint, Verdict } from './imds/types.js';
+import type { ConnectionEvidence, Evidence } from './output/evidence/types.js';
 import type { RequestEvent, TracerStats } from './output/types.js';
 import type { Attributor } from './process/attribution.js';
 import type { Attribution } from './process/types.js';
@@ -37,6 +38,7 @@ export class Pipeline {
   readonly #judge: Judge;
   readonly #processes: ProcessSource;
   readonly #emit: (event: RequestEvent) => void;
+  readonly #evidence: Evidence | undefined;
   readonly #flows = new FlowTable<TracedFlow>();
   readonly #packet = new TcpPacket();
   /** In the order of their requests, so that the first is the first to be due. */
@@ -63,6 +65,8 @@ export class Pipeline {
     judge: Judge;
     processes: ProcessSource;
     emit: (event: RequestEvent) => void;
+    /** Where the packets behind findings go, if anywhere. */
+    evidence?: Evidence | undefined;
   }) {
     this.#endpoints = new Map(
       options.endpoints.map((endpoint) => [addressKey(endpoint.address, endpoint.port), endpoint]),
@@ -70,6 +74,7 @@ export class Pipeline {
     this.#judge = options.judge;
     this.#processes = options.processes;
     this.#emit = options.emit;
+    this.#evidence = options.evidence;
   }
 
   /** Whether a request waits for its response: then `tick` has something to do soon. */
@@ -100,12 +105,14 @@ export class Pipeline {
       if (Math.abs(now - pending.head.time) < RESPONSE_DEADLINE_MS) break;
       this.#finish(pending, undefined);
     }
+    this.#evidence?.tick();
   }
 
   /** The capture is over: everything that waits is written. */
   finish(now: number): void {
     this.#flows.endAll(now);
     for (const pending of this.#pending) this.#finish(pending, undefined);
+    this.#evidence?.tick();
   }
 
   /** The counters of the interface, with the source's own and the number of lines that could not be written. */
@@ -141,7 +148,10 @@ export class Pipeline {
       record.cookie !== 0n
         ? record.cookie
         : `${record.localAddress} ${record.localPort} ${record.remoteAddress} ${record.remotePort}`;
-    this.#flows.push(key, record.direction, this.#packet, record.time, () => this.#begin(record, endpoint));
+    const flow = this.#flows.push(key, record.direction, this.#packet, record.time, () =>
+      this.#begin(record, endpoint),
+    );
+    flow?.evidence?.packet(record, this.#packet);
   }
 
   #begin(record: PacketRecord, endpoint: Endpoint): TracedFlow {
@@ -158,6 +168,7 @@ export class Pipeline {
       identity,
       attribution: this.#processes.forFlow(identity),
       pending: new Map(),
+      evidence: this.#evidence?.begin(),
     };
     return flow;
   }
@@ -171,8 +182,9 @@ export class Pipeline {
         if (pending !== undefined) this.#finish(pending, head);
       },
       ended: () => {
-        const { pending, identity } = flow();
+        const { pending, identity, evidence } = flow();
         for (const request of pending.values()) this.#finish(request, undefined);
+        evidence?.ended();
         // Addresses are used again. A socket cookie never is, and a connection that was only idle for long may go on.
         if (identity.cookie === 0n) this.#processes.forget(identity);
       },
@@ -181,6 +193,7 @@ export class Pipeline {
 
   #onRequest(flow: TracedFlow, id: number, head: RequestHead): void {
     this.#requests++;
+    flow.evidence?.request(head.time);
     const judgement = this.#judge.begin(head, flow.endpoint, flow.attribution.process?.entityId);
     const pending: PendingRequest = { flow, id, head, judgement };
     flow.pending.set(id, pending);
@@ -200,19 +213,21 @@ export class Pipeline {
     this.#pending.delete(pending);
     this.#pendingBytes -= bytesOf(head);
     const judgement = this.#judge.finish(pending.judgement, response, flow.attribution.process?.entityId);
-    this.#write({ ...eventOf(flow, head.time), request: head, ...(response && { response }), judgement });
+    this.#write(flow, { ...eventOf(flow, head.time), request: head, ...(response && { response }), judgement });
   }
 
   #onUnparsed(flow: TracedFlow, what: UnparsedBytes): void {
     if (what.reason === 'gap') this.#gaps++;
-    this.#write({ ...eventOf(flow, what.time), unparsed: what, judgement: this.#judge.unparsed(flow.endpoint, what) });
+    const judgement = this.#judge.unparsed(flow.endpoint, what);
+    this.#write(flow, { ...eventOf(flow, what.time), unparsed: what, judgement });
   }
 
-  #write(event: RequestEvent): void {
+  #write(flow: TracedFlow, event: RequestEvent): void {
     this.#byVerdict[event.judgement.verdict]++;
     if (event.attribution.how === 'none') this.#unattributed++;
     else this.#attributed++;
     this.#emit(event);
+    flow.evidence?.event(event);
   }
 }
 
@@ -227,6 +242,7 @@ interface TracedFlow {
   >;
   readonly attribution: Attribution;
   readonly pending: Map<number, PendingRequest>;
+  readonly evidence: ConnectionEvidence | undefined;
 }
 
 function eventOf(flow: TracedFlow, time: number): Omit<RequestEvent, 'judgement'> {

@@ -20,7 +20,7 @@ const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
 ];
 
 export interface LiveTracer {
-  /** Resolves when it was stopped and everything that was captured is written. */
+  /** Resolves when it was stopped and everything that was captured is written; rejects, after that, where the source failed. */
   done: Promise<TracerStats>;
   stop(): void;
   stats(): TracerStats;
@@ -57,9 +57,10 @@ export function runTracer(options: {
     if (Object.keys(lost).length > 0) write({ kind: 'capture-loss', time: now, lost });
   };
 
-  const loop = async (): Promise<TracerStats> => {
-    let nextLossCheck = Date.now() + LOSS_CHECK_MS;
-    let nextStats = Date.now() + STATS_INTERVAL_MS;
+  const follow = async (): Promise<void> => {
+    // Not by the wall clock: set back by an hour, it would keep losses unsaid for as long.
+    let nextLossCheck = performance.now() + LOSS_CHECK_MS;
+    let nextStats = performance.now() + STATS_INTERVAL_MS;
     while (!stopping) {
       const handed = await source.next(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS, (record) =>
         pipeline.accept(record),
@@ -68,27 +69,42 @@ export function runTracer(options: {
       const now = Date.now();
       pipeline.tick(now);
       await options.room?.();
-      if (now >= nextLossCheck) {
-        nextLossCheck = now + LOSS_CHECK_MS;
+      const elapsed = performance.now();
+      if (elapsed >= nextLossCheck) {
+        nextLossCheck = elapsed + LOSS_CHECK_MS;
         reportLoss(now);
         options.onTick?.(reported!);
       }
-      if (now >= nextStats) {
-        nextStats = now + STATS_INTERVAL_MS;
+      if (elapsed >= nextStats) {
+        nextStats = elapsed + STATS_INTERVAL_MS;
         write({ kind: 'tracer-stats', time: now, stats: stats() });
       }
     }
     // What the kernel had recorded when the stop came is still written: bounded, as requests may go on coming.
-    const deadline = Date.now() + LOSS_CHECK_MS;
-    while (Date.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0) {
+    const deadline = performance.now() + LOSS_CHECK_MS;
+    while (performance.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0) {
       await options.room?.();
     }
+  };
+
+  const end = (): TracerStats => {
     const now = Date.now();
     pipeline.finish(now);
     reportLoss(now);
     const last = stats();
     write({ kind: 'tracer-stopped', time: now, stats: last });
     return last;
+  };
+
+  /** However it ends, what was read is written, and that it ended. */
+  const loop = async (): Promise<TracerStats> => {
+    try {
+      await follow();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    return end();
   };
 
   return {

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S node --max-semi-space-size=2 --optimize-for-size --v8-pool-size=1
-// The options of Node: nearly all that the tracer makes is garbage at once, so that a small young generation and an early
-// collection of the old one cost little and spare some 50 MiB; each thread of V8's has an arena of malloc's.
+// The options of Node, for memory: nearly all that the tracer makes is garbage at once. Measured at 6,000 requests a second
+// against Node's defaults but the small young generation: 20 MiB less at the peak, for some 15 % more CPU time.
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, TracerError } from '../errors.js';

@@ -62,6 +62,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
   let source: CaptureSource | undefined;
   let lab: Lab | undefined;
   let tracer: LiveTracer | undefined;
+  let complete = false;
   const stop = stopOnSignal(() => tracer?.stop());
   try {
     if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
@@ -101,7 +102,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch(tracer.stop);
     const stats = await tracer.done;
     process.off('SIGHUP', reopen);
-    return isComplete(stats) && !watch.interrupted ? ExitCode.done : ExitCode.incomplete;
+    complete = isComplete(stats) && !watch.interrupted;
   } finally {
     stop.release();
     source?.close();
@@ -109,6 +110,9 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     await logs.close();
     await lab?.stop();
   }
+  // Only now is it known whether the last lines could be written.
+  if (logs.errors > 0) process.stderr.write(`imds-tracer: not all could be written to ${escapeText(options.logDir)}\n`);
+  return complete && logs.errors === 0 ? ExitCode.done : ExitCode.incomplete;
 }
 
 /** Says on standard error when a source can't capture any more, and when it can again. */

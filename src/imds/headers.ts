@@ -4,7 +4,7 @@ import type { ProviderName } from './types.js';
 
 /** What of a request's headers matters to its judgement. Holds no token. */
 export interface SeenHeaders {
-  /** Providers whose token header is there: `true` where one of them has a value. */
+  /** Providers whose token header is there: `true` where it has a value; of several, each, as a service may look at any. */
   tokens: Map<ProviderName, boolean>;
   /** The TTL header's value; `differing` where there are several that differ, of which no number can be made. */
   ttls: Map<ProviderName, string | typeof DIFFERING_TTLS>;
@@ -48,7 +48,7 @@ function readers(): Map<string, Reader[]> {
 
   for (const provider of PROVIDERS) {
     add(provider.tokenHeader, (seen, value) => {
-      seen.tokens.set(provider.name, value !== '' || seen.tokens.get(provider.name) === true);
+      seen.tokens.set(provider.name, value !== '' && seen.tokens.get(provider.name) !== false);
     });
     add(provider.ttlHeader, (seen, value) => {
       const before = seen.ttls.get(provider.name);

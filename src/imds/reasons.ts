@@ -6,7 +6,7 @@ export const REASONS = {
   fallback_after_token_refused: 'the same process asked for a token in the last 60 s, got none, and now goes without',
   credential_path: "the path gives out the keys of the instance's role",
   wrong_provider_token: "carries the token or TTL header of another provider and not this one's",
-  empty_token: 'the token header is there, without a value',
+  empty_token: 'the token header is there, without a value (of several, one)',
   blocked: 'normal mode, and the service refused it (401 or 403)',
   forwarded_header: 'carries X-Forwarded-For, Forwarded or Via: sent on for somebody else',
   host_mismatch: "Host, or the target's authority, is neither the endpoint's address nor a known name of it",

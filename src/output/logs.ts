@@ -48,6 +48,11 @@ export class LogFiles {
   /** The text that belongs to the object that pino is serialising. */
   #line = '';
   #errors = 0;
+  /** The process ends without closing: by an error that nobody caught, or by a second signal. */
+  readonly #atExit = (): void => {
+    this.#trace.flushAtExit();
+    this.#events.flushAtExit();
+  };
 
   /** Opens or creates directory and files. Throws TracerError where the directory can't be used. */
   constructor(directory: string, context: EcsContext, rotation: RotationOptions = ROTATION) {
@@ -66,6 +71,7 @@ export class LogFiles {
       },
     });
     this.#logger.level = 'INFO';
+    process.once('exit', this.#atExit);
   }
 
   /** Lines that were lost and file operations that failed (and are tried again), so far. */
@@ -105,6 +111,7 @@ export class LogFiles {
   /** Writes what is pending, within a second, and closes. Never rejects. */
   async close(): Promise<void> {
     await Promise.all([this.#trace.close(CLOSE_WITHIN_MS), this.#events.close(CLOSE_WITHIN_MS)]);
+    process.off('exit', this.#atExit);
     this.#directory.close();
   }
 }

@@ -1,4 +1,4 @@
-import { close, fsync, renameSync, write } from 'node:fs';
+import { close, fsync, renameSync, write, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import type { PrivateDirectory } from './private-directory.js';
 
@@ -101,6 +101,22 @@ export class RotatingFile {
     this.#lines = [];
     // A descriptor that a write still uses must stay: its number would be given to another file.
     if (this.#fd !== undefined && !this.#writing) closeQuietly(this.#fd);
+  }
+
+  /**
+   * Writes what is pending at once, as far as that goes, while the process ends: nothing else of this object may be called
+   * afterwards. A write that is under way ends by itself. Never throws.
+   */
+  flushAtExit(): void {
+    try {
+      if (this.#fd === undefined) this.#open();
+      const rest = this.#writing ? undefined : this.#batch?.subarray(this.#offset);
+      for (const piece of [rest, Buffer.from(this.#lines.join(''))]) {
+        for (let at = 0; piece !== undefined && at < piece.length; ) at += writeSync(this.#fd!, piece, at);
+      }
+    } catch {
+      // The disk is full or gone, and there is nobody left to tell.
+    }
   }
 
   /** Lines are gathered for a while, unless they fill a write already. */

@@ -145,7 +145,7 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.#sink.response(exchange.id, head);
     const success = head.status >= 200 && head.status < 300;
     if ((exchange.method === 'CONNECT' && success) || (exchange.upgrade && head.status === 101)) {
-      this.#requests.skip();
+      this.#requests.leaveHttp();
       return 'tunnel';
     }
     if (head.status === 101) return 'unknown';

@@ -24,7 +24,7 @@ type State =
   | 'head' // within a head, or before one
   | 'body' // within a body of known length
   | 'chunked'
-  | 'distrusted' // behind a head whose framing is unsure: the first byte makes the rest unparsed
+  | 'distrusted' // behind a head whose framing is unsure, or that left HTTP: the first byte makes the rest unparsed
   | 'lost' // waiting for a segment that begins with a request line
   | 'skip'; // no HTTP/1.x, or no longer
 
@@ -135,7 +135,16 @@ export class RequestReader implements StreamSink {
     this.skip();
   }
 
-  /** What follows is another protocol's. */
+  /**
+   * What follows is another protocol's. It is told of, if there is any: a metadata service has no other protocol, and what
+   * it may have answered so by mistake must not hide the requests behind it.
+   */
+  leaveHttp(): void {
+    if (this.#head.length > 0) this.distrust(0, this.#time);
+    else if (this.#state !== 'skip') this.#state = 'distrusted';
+  }
+
+  /** Nothing more is read. */
   skip(): void {
     this.#head.drop();
     this.#state = 'skip';

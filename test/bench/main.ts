@@ -30,7 +30,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   unrelated: { rounds: [3, 11], run: unrelated },
   start: { rounds: [3, 9], run: (_field, rounds) => startTime(rounds) },
   'moderate-pace': { rounds: [1, 3], requests: [150, 500], run: moderatePace },
-  'full-speed': { rounds: [1, 3], requests: [8_000, 20_000], run: fullSpeed },
+  'full-speed': { rounds: [1, 3], requests: [5_000, 20_000], run: fullSpeed },
   memory: { rounds: [1, 1], requests: [20_000, 100_000], run: memory },
   delay: { rounds: [1, 3], requests: [200, 500], run: delay },
 };

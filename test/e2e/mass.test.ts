@@ -5,7 +5,8 @@ import { type Expectation, expectExactlyTheJournal } from './support/match.js';
 import { compileClient, observe, openScene, type Scene } from './support/scene.js';
 import { statsOf, type Tracer } from './support/tracer.js';
 
-const ADDRESS = '100.100.100.200';
+/** Nobody else on a test machine talks to this one, so that the counters are this test's alone. */
+const ADDRESS = '100.96.0.96';
 const GROUPS = 10;
 const EACH = 50;
 
@@ -28,7 +29,7 @@ describeOnKernel('processes that connect, send once and exit without reading', (
   let program: string;
 
   beforeAll(async () => {
-    scene = await openScene();
+    scene = await openScene({ providers: ['volcengine'] });
     tracer = await scene.startTracer();
   });
   afterAll(() => scene?.close());

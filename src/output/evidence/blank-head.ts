@@ -147,7 +147,10 @@ function blankHeader(shown: ShownBytes, start: number, line: string, learned: Le
     if (shown.isSpace(start)) shown.show(start, start + 1);
     return;
   }
-  const value = line.slice(colon + 1).replace(/^[ \t]+/, '').trimEnd();
+  const value = line
+    .slice(colon + 1)
+    .replace(/^[ \t]+/, '')
+    .trimEnd();
   const valueStart = line.length - line.slice(colon + 1).replace(/^[ \t]+/, '').length;
   shown.show(start, start + valueStart);
   showSpaces(shown, start + valueStart + value.length, start + line.length);

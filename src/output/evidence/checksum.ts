@@ -10,12 +10,18 @@ const CHECKSUM_OFFSET = 16;
  * @param bytes an IP packet up to the end of its TCP payload
  * @param complete whether all of the payload is there; if not, the checksum can't be known and is 0
  */
-export function writeTcpChecksum(bytes: Buffer, version: TcpPacket['version'], tcpStart: number, complete: boolean): void {
+export function writeTcpChecksum(
+  bytes: Buffer,
+  version: TcpPacket['version'],
+  tcpStart: number,
+  complete: boolean,
+): void {
   const at = tcpStart + CHECKSUM_OFFSET;
   bytes.writeUInt16BE(0, at);
   if (!complete) return;
   const [from, to] = version === 4 ? [12, 20] : [8, 40];
-  let sum = PROTOCOL_TCP + (bytes.length - tcpStart) + sumWords(bytes, from, to) + sumWords(bytes, tcpStart, bytes.length);
+  let sum =
+    PROTOCOL_TCP + (bytes.length - tcpStart) + sumWords(bytes, from, to) + sumWords(bytes, tcpStart, bytes.length);
   while (sum > 0xffff) sum = (sum % 0x10000) + Math.floor(sum / 0x10000);
   bytes.writeUInt16BE(~sum & 0xffff, at);
 }

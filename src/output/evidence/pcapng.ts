@@ -93,6 +93,4 @@ function text(code: number, value: string): Buffer {
   return option(code, Buffer.concat([bytes.subarray(0, end), Buffer.from('...')]));
 }
 
-
-
 const padding = (length: number): Buffer => Buffer.alloc(-length & 3);

@@ -124,9 +124,11 @@ class KeptConnection implements ConnectionEvidence {
 
   event(event: RequestEvent): void {
     const { time } = event;
-    const waiting = this.#pending.get(time) ?? 0;
-    if (waiting > 1) this.#pending.set(time, waiting - 1);
-    else this.#pending.delete(time);
+    if (event.request !== undefined) {
+      const waiting = this.#pending.get(time) ?? 0;
+      if (waiting > 1) this.#pending.set(time, waiting - 1);
+      else this.#pending.delete(time);
+    }
     if (event.judgement.verdict === 'normal_mode') {
       this.#comment(time, formatText(redactEvent(event, this.#recorder.learned)).message);
       if (!this.#wanted) this.#want();
@@ -144,6 +146,8 @@ class KeptConnection implements ConnectionEvidence {
       this.#drain();
     }
     while (this.#queueBytes > MAX_CONNECTION_BYTES) this.#takeFirst();
+    // What is left belongs to packets that a bound has forced out.
+    if (this.#queue.length === 0 && this.#pending.size === 0) this.#clearComments();
     if (this.#over) this.#recorder.ending(this);
     this.#settle();
   }
@@ -159,8 +163,7 @@ class KeptConnection implements ConnectionEvidence {
     this.#mask?.close();
     this.#mask = undefined;
     this.#pending.clear();
-    this.#comments.clear();
-    this.#commentLength = 0;
+    this.#clearComments();
     this.#settle();
   }
 
@@ -181,8 +184,6 @@ class KeptConnection implements ConnectionEvidence {
     for (let first = this.#queue[0]; first !== undefined && !this.#waits(first); first = this.#queue[0]) {
       this.#takeFirst();
     }
-    // Comments on packets that a bound has forced out.
-    if (this.#queue.length === 0 && this.#pending.size === 0 && this.#over) this.#comments.clear();
   }
 
   #waits(packet: KeptPacket): boolean {
@@ -223,6 +224,11 @@ class KeptConnection implements ConnectionEvidence {
     else comments.push(text);
   }
 
+  #clearComments(): void {
+    this.#comments.clear();
+    this.#commentLength = 0;
+  }
+
   #commentsOf(packet: KeptPacket): string[] {
     const comments: string[] = [];
     if (this.#forgotten > 0) comments.push(`${this.#forgotten} earlier packets of this connection were not kept`);
@@ -255,7 +261,20 @@ function keep(record: PacketRecord, packet: TcpPacket): KeptPacket {
   const data = Buffer.allocUnsafeSlow(payloadEnd);
   record.data.copy(data, 0, 0, payloadEnd);
   const { time, direction } = record;
-  return { time, direction, version, data, tcpStart, payloadStart, payloadEnd, payloadLength, seq, ack, flags, stray: false };
+  return {
+    time,
+    direction,
+    version,
+    data,
+    tcpStart,
+    payloadStart,
+    payloadEnd,
+    payloadLength,
+    seq,
+    ack,
+    flags,
+    stray: false,
+  };
 }
 
 const cost = (packet: KeptPacket): number => packet.data.length + PACKET_OVERHEAD;

@@ -1,0 +1,50 @@
+import type { LearnedSecrets } from '../learned.js';
+import type { RotationOptions } from '../rotating-file.js';
+import { PacketFile } from './packet-file.js';
+import { EvidenceRecorder } from './recorder.js';
+import type { ConnectionEvidence, Evidence } from './types.js';
+
+/** What closing may take, in milliseconds. */
+const CLOSE_WITHIN_MS = 900;
+
+/** The option `--evidence`: connections with a normal-mode request, without their secrets, in a packet file. */
+export class EvidenceDump implements Evidence {
+  readonly #file: PacketFile;
+  readonly #recorder: EvidenceRecorder;
+
+  /** Makes the file. Throws a usage error where that can't be done. `learned` is that of the other outputs. */
+  constructor(path: string, learned: LearnedSecrets, rotation?: RotationOptions) {
+    this.#file = new PacketFile(path, rotation);
+    this.#recorder = new EvidenceRecorder((packet) => this.#file.append(packet), learned);
+  }
+
+  /** File operations that failed and packets that were lost to a full or slow disk. */
+  get errors(): number {
+    return this.#file.errors;
+  }
+
+  begin(): ConnectionEvidence {
+    return this.#recorder.begin();
+  }
+
+  tick(): void {
+    this.#recorder.tick();
+  }
+
+  /** Resolves when there is room for more packets, soon in any case. Never rejects. */
+  room(): Promise<void> {
+    return this.#file.room();
+  }
+
+  /** One line for people. */
+  summary(): string {
+    const { packets, connections, dropped } = this.#recorder;
+    const left = dropped > 0 ? `; ${dropped} earlier packets of these were not kept` : '';
+    return `evidence: ${packets} packets of ${connections} connections in ${this.#file.path}${left}`;
+  }
+
+  /** Writes what is pending, within a second, and closes. Never rejects. */
+  close(): Promise<void> {
+    return this.#file.close(CLOSE_WITHIN_MS);
+  }
+}
