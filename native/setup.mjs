@@ -34,6 +34,7 @@ const NEEDS = [
   { command: 'tcpdump', apt: 'tcpdump', dnf: 'tcpdump', test: true },
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
+  { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
 

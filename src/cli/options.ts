@@ -19,6 +19,8 @@ export interface TraceOptions {
   /** Network interface of the libpcap source. */
   networkInterface?: string;
   logDir: string;
+  /** Packet file for the connections with a normal-mode request. */
+  evidence?: string;
   durationMs?: number;
   ringSize?: number;
   lab: boolean;
@@ -64,6 +66,11 @@ const ROWS: readonly OptionRow[] = [
     description: 'network interface for libpcap, or any (default: the one towards the endpoints)',
   },
   { name: 'log-dir', argument: 'DIR', description: 'where the logs are written (default: /var/log/imds)' },
+  {
+    name: 'evidence',
+    argument: 'FILE',
+    description: 'also write the packets of normal-mode connections, without secrets, to a file .pcapng or .pcap',
+  },
   { name: 'duration', argument: 'TIME', description: 'stop by itself after 90s, 10m, 24h, …' },
   {
     name: 'ring-size',
@@ -81,13 +88,13 @@ const ROWS: readonly OptionRow[] = [
 ];
 
 /** What `replay` runs with: some of the options of `trace`, without a configuration file. */
-export interface ReplayOptions extends Pick<TraceOptions, 'provider' | 'endpoint'> {
+export interface ReplayOptions extends Pick<TraceOptions, 'provider' | 'endpoint' | 'evidence'> {
   logDir?: string;
   json: boolean;
 }
 
 const REPLAY_ROWS: readonly OptionRow[] = [
-  ...ROWS.filter(({ name }) => name === 'provider' || name === 'endpoint'),
+  ...ROWS.filter(({ name }) => name === 'provider' || name === 'endpoint' || name === 'evidence'),
   { name: 'json', description: 'write events to standard output as JSON, an object a line, instead of text lines' },
   { name: 'log-dir', argument: 'DIR', description: 'write the two log files there instead of text lines' },
 ];
@@ -116,6 +123,7 @@ export function resolveTraceOptions(given: Values): TraceOptions {
   const ringSize = values.one('ring-size');
   const source = (values.one('source') ?? 'auto') as SourceChoice;
   const networkInterface = values.one('interface');
+  const evidence = values.one('evidence');
   if (networkInterface !== undefined && source === 'ebpf') {
     throw usageError(
       'IMDS_BAD_VALUE',
@@ -128,6 +136,7 @@ export function resolveTraceOptions(given: Values): TraceOptions {
     source,
     logDir: values.one('log-dir') ?? '/var/log/imds',
     ...(networkInterface === undefined ? {} : { networkInterface }),
+    ...(evidence === undefined ? {} : { evidence }),
     ...(duration === undefined ? {} : { durationMs: parseDuration(duration, '--duration') }),
     ...(ringSize === undefined ? {} : { ringSize: parseRingSize(ringSize, '--ring-size') }),
     lab: values.flag('lab'),
@@ -139,7 +148,13 @@ export function resolveTraceOptions(given: Values): TraceOptions {
 export function resolveReplayOptions(given: Values): ReplayOptions {
   const values = new OptionValues(byName(given, REPLAY_ROWS), REPLAY_ROWS);
   const logDir = values.one('log-dir');
-  return { ...endpointOptions(values), ...(logDir === undefined ? {} : { logDir }), json: values.flag('json') };
+  const evidence = values.one('evidence');
+  return {
+    ...endpointOptions(values),
+    ...(logDir === undefined ? {} : { logDir }),
+    ...(evidence === undefined ? {} : { evidence }),
+    json: values.flag('json'),
+  };
 }
 
 /** From commander's keys to the options' names; those that were not given are left out. */

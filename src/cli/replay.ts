@@ -6,6 +6,7 @@ import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
 import { formatEcs } from '../output/ecs.js';
 import { escapeJson, escapeText } from '../output/escape.js';
+import { EvidenceDump } from '../output/evidence/dump.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LineStream } from '../output/line-stream.js';
 import { LogFiles } from '../output/logs.js';
@@ -38,6 +39,7 @@ Examples:
   imds-tracer replay --provider all --json capture.pcap.gz | jq -r .imds.verdict
   tcpdump -i any -U -w - tcp port 80 | imds-tracer replay -
   imds-tracer replay --log-dir /tmp/imds capture.pcap
+  imds-tracer replay --evidence findings.pcapng capture.pcap
 
 Exit status: 0 done, 2 wrong usage or no packet file, 4 done but something is missing in the file.`,
     );
@@ -67,7 +69,13 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
   try {
     output = new Output(options);
     const { write } = output;
-    const pipeline = new Pipeline({ endpoints, judge: new Judge(), processes: NO_PROCESSES, emit: write });
+    const pipeline = new Pipeline({
+      endpoints,
+      judge: new Judge(),
+      processes: NO_PROCESSES,
+      emit: write,
+      evidence: output.evidence,
+    });
     const stats = (): TracerStats => pipeline.stats(source.stats(), output?.logErrors ?? 0);
     const view = new ProgressView(source, stats);
     let started = false;
@@ -98,6 +106,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
     await output.close();
     const missing = whatIsMissing(stats(), progress, stopped, output.gone);
     process.stderr.write(summary(source.description, stats(), progress, missing, options));
+    if (output.evidence !== undefined) process.stderr.write(`replay: ${escapeText(output.evidence.summary())}\n`);
     if (missing.length === 0) return ExitCode.done;
     const nothingRead = progress.packets === progress.unreadablePackets && progress.problem !== undefined;
     return nothingRead ? ExitCode.usage : ExitCode.incomplete;
@@ -111,6 +120,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
 
 /** Where the events go. */
 class Output {
+  readonly evidence: EvidenceDump | undefined;
   readonly #logs: LogFiles | undefined;
   readonly #stdout: LineStream | undefined;
   readonly #context = hostContext();
@@ -118,14 +128,15 @@ class Output {
   readonly #json: boolean;
   #closed = false;
 
-  constructor({ logDir, json }: ReplayOptions) {
+  constructor({ logDir, json, evidence }: ReplayOptions) {
     this.#json = json;
+    if (evidence !== undefined) this.evidence = new EvidenceDump(evidence, this.#learned);
     if (logDir !== undefined) this.#logs = new LogFiles(logDir, this.#context);
     if (logDir === undefined || json) this.#stdout = new LineStream(process.stdout);
   }
 
   get logErrors(): number {
-    return this.#logs?.errors ?? 0;
+    return (this.#logs?.errors ?? 0) + (this.evidence?.errors ?? 0);
   }
 
   /** The reader of standard output went away. */
@@ -144,6 +155,7 @@ class Output {
 
   async room(): Promise<void> {
     await this.#logs?.room();
+    await this.evidence?.room();
     await this.#stdout?.flush();
   }
 
@@ -153,6 +165,7 @@ class Output {
     this.#closed = true;
     await this.#stdout?.flush();
     await this.#logs?.close();
+    await this.evidence?.close();
   }
 }
 
@@ -188,7 +201,7 @@ const LOSSES: ReadonlyArray<[counter: keyof TracerStats, what: string]> = [
   ['gaps', 'times bytes of a request are missing (lost, cut, or from before the capture)'],
   ['flows_evicted', 'connections were put out, as too many were open at once'],
   ['ring_dropped', 'packets found no memory'],
-  ['log_errors', 'lines could not be written to the logs'],
+  ['log_errors', 'lines or packets could not be written'],
 ];
 
 function whatIsMissing(stats: TracerStats, progress: FileProgress, stopped: boolean, gone: boolean): string[] {

@@ -7,6 +7,7 @@ import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
 import { type Lab, startLab } from '../lab/lab.js';
 import { escapeText } from '../output/escape.js';
+import { EvidenceDump } from '../output/evidence/dump.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
 import { redactEvent } from '../output/redact.js';
@@ -36,6 +37,7 @@ Examples:
   imds-tracer trace --provider aws --duration 24h   AWS, for a day
   imds-tracer trace --endpoint 10.0.0.9:8080        also a metadata proxy at another address
   imds-tracer trace --source pcap --interface any   through libpcap, on every interface
+  imds-tracer trace --evidence /root/imds.pcapng    also the packets of requests without a token, for Wireshark
   imds-tracer trace --lab --log-dir /tmp/imds       with sample clients in a private network namespace
 
 Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
@@ -59,12 +61,14 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     view?.line(text);
   };
 
+  let evidence: EvidenceDump | undefined;
   let source: CaptureSource | undefined;
   let lab: Lab | undefined;
   let tracer: LiveTracer | undefined;
   let complete = false;
   const stop = stopOnSignal(() => tracer?.stop());
   try {
+    if (options.evidence !== undefined) evidence = new EvidenceDump(options.evidence, learned);
     if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
     if (stop.requested) return ExitCode.done;
     const opened = openLive(options.source, {
@@ -74,7 +78,13 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     });
     source = opened.source;
     const watch = new SourceWatch(source);
-    const pipeline = new Pipeline({ endpoints, judge: new Judge(), processes: new Attributor(), emit: write });
+    const pipeline = new Pipeline({
+      endpoints,
+      judge: new Judge(),
+      processes: new Attributor(),
+      emit: write,
+      evidence,
+    });
     write({
       kind: 'tracer-started',
       time: Date.now(),
@@ -88,8 +98,11 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
       source,
       pipeline,
       write,
-      logErrors: () => logs.errors,
-      room: () => logs.room(),
+      logErrors: () => logs.errors + (evidence?.errors ?? 0),
+      room: async () => {
+        await logs.room();
+        await evidence?.room();
+      },
       onTick: (stats) => {
         view?.status(stats);
         watch.look();
@@ -108,11 +121,15 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     source?.close();
     view?.close();
     await logs.close();
+    await evidence?.close();
     await lab?.stop();
   }
   // Only now is it known whether the last lines could be written.
   if (logs.errors > 0) process.stderr.write(`imds-tracer: not all could be written to ${escapeText(options.logDir)}\n`);
-  return complete && logs.errors === 0 ? ExitCode.done : ExitCode.incomplete;
+  if (evidence !== undefined && (!options.quiet || evidence.errors > 0)) {
+    process.stderr.write(`imds-tracer: ${escapeText(evidence.summary())}\n`);
+  }
+  return complete && logs.errors === 0 && (evidence?.errors ?? 0) === 0 ? ExitCode.done : ExitCode.incomplete;
 }
 
 /** Says on standard error when a source can't capture any more, and when it can again. */

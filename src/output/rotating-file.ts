@@ -104,15 +104,19 @@ export class RotatingFile {
   }
 
   /**
-   * Writes what is pending at once, as far as that goes, while the process ends: nothing else of this object may be called
-   * afterwards. A write that is under way ends by itself. Never throws.
+   * Writes what is pending at once, as far as that goes: for when the process ends by itself. Takes no lines any more. A
+   * write that is under way ends by itself. Never throws.
    */
   flushAtExit(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    const pieces: Buffer[] = [Buffer.from(this.#lines.join(''))];
+    if (!this.#writing && this.#batch !== undefined) pieces.unshift(this.#batch.subarray(this.#offset));
+    this.#lines = [];
     try {
       if (this.#fd === undefined) this.#open();
-      const rest = this.#writing ? undefined : this.#batch?.subarray(this.#offset);
-      for (const piece of [rest, Buffer.from(this.#lines.join(''))]) {
-        for (let at = 0; piece !== undefined && at < piece.length; ) at += writeSync(this.#fd!, piece, at);
+      for (const piece of pieces) {
+        for (let at = 0; at < piece.length; ) at += writeSync(this.#fd!, piece, at);
       }
     } catch {
       // The disk is full or gone, and there is nobody left to tell.

@@ -13,8 +13,15 @@ export type FlowKey = string | bigint;
 interface Entry<F extends Flow> {
   readonly key: FlowKey;
   readonly flow: F;
+  /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
   lastUse: number;
 }
+
+/**
+ * An entry moves to the end of its order only when it has not for this long, in milliseconds: a key that is deleted and put
+ * in again leaves a hole in its bucket of V8's hash table, and a busy one in a full table would be looked for behind thousands.
+ */
+const REORDER_INTERVAL_MS = 100;
 
 /** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
 const SWEEP_INTERVAL_MS = 250;
@@ -67,10 +74,11 @@ export class FlowTable<F extends Flow> {
       this.#open.set(key, entry);
     } else if (entry.flow.connection.over) {
       return entry.flow;
-    } else {
+    } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
       entry.lastUse = time;
       this.#open.delete(key);
       this.#open.set(key, entry);
+      this.#keeping.delete(entry);
     }
     entry.flow.connection.push(direction, segment, time);
     this.#settle(entry);
@@ -119,7 +127,6 @@ export class FlowTable<F extends Flow> {
       return;
     }
     if (keepsBytes(connection)) {
-      this.#keeping.delete(entry);
       this.#keeping.add(entry);
     } else if (this.#keeping.size > 0) {
       this.#keeping.delete(entry);

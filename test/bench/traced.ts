@@ -34,6 +34,12 @@ export async function startTraced(): Promise<Traced> {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const closed = once(child, 'close');
+  // A measurement that fails must not leave a tracer behind.
+  const abandon = (): void => {
+    child.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  process.once('exit', abandon);
   let complaint = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaint += text;
@@ -41,8 +47,8 @@ export async function startTraced(): Promise<Traced> {
   try {
     await untilStarted(child, log, () => complaint);
   } catch (error) {
-    child.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    process.off('exit', abandon);
+    abandon();
     throw error;
   }
   const startedAfterMs = performance.now() - begun;
@@ -63,6 +69,7 @@ export async function startTraced(): Promise<Traced> {
       child.kill('SIGTERM');
       await closed;
       const counters = readCounters(log);
+      process.off('exit', abandon);
       rmSync(folder, { recursive: true, force: true });
       return counters;
     },

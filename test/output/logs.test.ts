@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TracerError } from '../../src/errors.js';
 import { createEcsContext } from '../../src/output/ecs.js';
@@ -84,6 +85,26 @@ describe('log files', () => {
     expect(lines('imds-events')[0]!.match(/"log":|"message":|"@timestamp":|"level":/g)).toHaveLength(4);
     expect(readFileSync(join(directory, 'imds-events.ndjson'), 'latin1')).not.toMatch(/\xc2[\x80-\x9f]/);
     expect(logs.errors).toBe(0);
+  });
+
+  it('get what is pending when the process ends without closing them', async () => {
+    const others = process.listeners('exit');
+    const logs = new LogFiles(directory, context);
+    writeEvents(logs, 0, 300);
+    const [atExit, ...more] = process.listeners('exit').filter((listener) => !others.includes(listener));
+    atExit!(70);
+    expect(more).toEqual([]);
+    // A write that was under way ends by itself, in a process that exits too.
+    await sleep(50);
+    expect(numbers('imds-trace')).toEqual(range(0, 300));
+    expect(numbers('imds-events')).toEqual(range(0, 300));
+    process.off('exit', atExit!);
+  });
+
+  it('leave no listener behind when they are closed', async () => {
+    const before = process.listenerCount('exit');
+    await new LogFiles(directory, context).close();
+    expect(process.listenerCount('exit')).toBe(before);
   });
 
   it.each([0o000, 0o022, 0o077, 0o777])('are for their owner alone under umask %i', async (umask) => {

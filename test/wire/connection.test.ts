@@ -398,13 +398,13 @@ describe('responses', () => {
     ],
     ['no HTTP', (c) => c.client(GET('/1')).server('SSH-2.0-x\r\n\r\n'), ['0 GET /1']],
     [
-      '101 to an upgrade: then no requests',
+      '101 to an upgrade: then no requests, and that there is more is told once',
       (c) =>
         c
           .client(GET('/1', 'Upgrade: h2c\r\nConnection: upgrade\r\n'))
           .server('HTTP/1.1 101 X\r\n\r\n')
           .client('\x00\x01', GET('/no')),
-      ['0 GET /1', '0 101'],
+      ['0 GET /1', '0 101', '1 unparsed non_http 2'],
     ],
     [
       'an upgrade that is refused',
@@ -412,9 +412,20 @@ describe('responses', () => {
       ['0 GET /1', '0 200', '1 GET /2'],
     ],
     [
-      'CONNECT granted: then no requests',
-      (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server('HTTP/1.1 200 OK\r\n\r\n').client(GET('/no')),
+      'CONNECT granted, and nothing behind it',
+      (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server('HTTP/1.1 200 OK\r\n\r\n'),
       ['0 CONNECT a:1', '0 200'],
+    ],
+    [
+      'CONNECT granted by a service that knows none: what follows is not hidden',
+      (c) => c.client('CONNECT a:1 HTTP/1.1\r\n\r\n').server('HTTP/1.1 200 OK\r\n\r\n').client(GET('/no')),
+      ['0 CONNECT a:1', '0 200', `1 unparsed non_http ${GET('/no').length}`],
+    ],
+    [
+      'CONNECT granted while half a request is there: it is told of',
+      (c) =>
+        c.client('CONNECT a:1 HTTP/1.1\r\n\r\nGET /no').server('HTTP/1.1 200 OK\r\n\r\n').client(' HTTP/1.1\r\n\r\n'),
+      ['0 CONNECT a:1', '0 200', '1 unparsed non_http 7'],
     ],
     [
       'CONNECT refused',

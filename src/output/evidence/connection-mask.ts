@@ -57,12 +57,13 @@ export class ConnectionMask {
   push(direction: Direction, segment: TcpSegment, time: number): boolean {
     // The receiver takes urgent bytes out of the stream (RFC 6093), so what it reads is not what is read here.
     if ((segment.flags & TCP_URG) !== 0 && segment.payloadLength > 0) this.#masks[direction].stop();
-    const before = this.#counters.outOfWindow;
-    this.#streams[direction].push(segment, time);
+    // First what came long before: a response behind a hole must be read before the next request is.
     for (const stream of [this.#streams.egress, this.#streams.ingress]) {
       const since = stream.waitingSince;
       if (since !== undefined && Math.abs(time - since) > HOLE_TIMEOUT_MS) stream.flush(time);
     }
+    const before = this.#counters.outOfWindow;
+    this.#streams[direction].push(segment, time);
     return this.#counters.outOfWindow === before;
   }
 
