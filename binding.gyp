@@ -22,6 +22,7 @@
         'native/source_pcap.c',
         'native/source_file.c',
         'native/route.c',
+        'native/socket_diag.c',
         'native/file_input.c',
         'native/pcapng.c',
         'native/record_queue.c',

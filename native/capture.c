@@ -252,6 +252,17 @@ static const struct {
 	FIELD("progress.lastTime", imds_progress, last_time_ns),
 	FIELD("progress.problem", imds_progress, problem),
 	{ "progress.size", sizeof(struct imds_progress), 0 },
+	FIELD("netns.inode", imds_netns, inode),
+	{ "netns.size", sizeof(struct imds_netns), 0 },
+	FIELD("socketQuery.cookie", imds_socket_query, cookie),
+	FIELD("socketQuery.localAddress", imds_socket_query, local_address),
+	FIELD("socketQuery.remoteAddress", imds_socket_query, remote_address),
+	FIELD("socketQuery.localPort", imds_socket_query, local_port),
+	FIELD("socketQuery.remotePort", imds_socket_query, remote_port),
+	{ "socketQuery.size", sizeof(struct imds_socket_query), 0 },
+	FIELD("socket.cookie", imds_socket, cookie),
+	FIELD("socket.inode", imds_socket, inode),
+	{ "socket.size", sizeof(struct imds_socket), 0 },
 	{ "span.offset", offsetof(struct imds_span, offset), 2 },
 	{ "span.length", offsetof(struct imds_span, length), 2 },
 	{ "spanWide.offset", offsetof(struct imds_span_wide, offset), 4 },
@@ -270,6 +281,9 @@ static const struct {
 	{ "ancestors", IMDS_ANCESTORS },
 	{ "recordMax", IMDS_RECORD_MAX },
 	{ "maxEndpoints", IMDS_MAX_ENDPOINTS },
+	{ "socketNone", IMDS_SOCKET_NONE },
+	{ "socketGone", IMDS_SOCKET_GONE },
+	{ "socketFound", IMDS_SOCKET_FOUND },
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -122,4 +122,49 @@ IMDS_API void imds_close(struct imds_source *source);
  */
 IMDS_API uint32_t imds_probe(char *buffer, uint32_t capacity);
 
+/* A network namespace of this host, as one can ask it from outside: the sockets are inside of it, the process is not. */
+struct imds_netns {
+	uint32_t inode; /* as in /proc/PID/ns/net */
+	int32_t diag_fd;
+	int32_t route_fd;
+};
+
+/* A TCP connection, as its socket has it. */
+struct imds_socket_query {
+	uint64_t cookie; /* 0: of whatever cookie */
+	uint8_t local_address[16]; /* network byte order; IPv4 as ::ffff:a.b.c.d */
+	uint8_t remote_address[16];
+	uint16_t local_port; /* host byte order */
+	uint16_t remote_port;
+	uint32_t reserved;
+};
+
+struct imds_socket {
+	uint64_t cookie;
+	uint32_t inode; /* 0: closed by its process, and still known to TCP */
+	uint32_t reserved;
+};
+
+enum imds_socket_answer {
+	IMDS_SOCKET_NONE = 0, /* the namespace has neither the socket nor the local address */
+	IMDS_SOCKET_GONE = 1, /* it has the local address, not the socket */
+	IMDS_SOCKET_FOUND = 2,
+};
+
+/*
+ * Enters the network namespace at `path` (/proc/PID/ns/net) on a thread of its own. The namespace lives on until
+ * imds_netns_close(), even if all its processes end. 0, or -errno with nothing left open: -EPERM without CAP_SYS_ADMIN,
+ * -ENOENT where the kernel has no tcp_diag or there is no such process.
+ */
+IMDS_API int32_t imds_netns_open(const char *path, struct imds_netns *netns);
+
+/*
+ * Asks a namespace for a connection's socket, of IPv4, IPv6 or IPv6 with mapped addresses, in whatever state but
+ * listening. Takes microseconds. enum imds_socket_answer, or -errno: then close the namespace. One thread at a time.
+ */
+IMDS_API int32_t imds_netns_find_socket(const struct imds_netns *netns, const struct imds_socket_query *query,
+					struct imds_socket *found);
+
+IMDS_API void imds_netns_close(struct imds_netns *netns);
+
 #endif

@@ -59,6 +59,9 @@ export const Layout = {
     problem: 48,
     size: 304,
   },
+  netns: { inode: 0, size: 12 },
+  socketQuery: { cookie: 0, localAddress: 8, remoteAddress: 24, localPort: 40, remotePort: 42, size: 48 },
+  socket: { cookie: 0, inode: 8, size: 16 },
 } as const;
 
 export const Constants = {
@@ -70,6 +73,9 @@ export const Constants = {
   ancestors: 8,
   recordMax: 65616,
   maxEndpoints: 1024,
+  socketNone: 0,
+  socketGone: 1,
+  socketFound: 2,
 } as const;
 
 /** Version of the ABI that this code speaks: IMDS_ABI_VERSION of native/capture.h. */

@@ -30,6 +30,9 @@ export interface NativeModule {
   progress(source: Handle, progress: Buffer): void;
   close(source: Handle): void;
   probe(buffer: Buffer, capacity: number): number;
+  netnsOpen(path: string, netns: Buffer): number;
+  netnsFindSocket(netns: Buffer, query: Buffer, socket: Buffer): number;
+  netnsClose(netns: Buffer): void;
 }
 
 const LIBRARY = 'build/Release/imds_capture.so';
@@ -76,6 +79,9 @@ export function load(path: string): NativeModule {
     progress: library.func('void imds_progress(void *source, void *progress)'),
     close: library.func('void imds_close(void *source)'),
     probe: library.func('uint32_t imds_probe(void *buffer, uint32_t capacity)'),
+    netnsOpen: library.func('int32_t imds_netns_open(const char *path, void *netns)'),
+    netnsFindSocket: library.func('int32_t imds_netns_find_socket(void *netns, void *query, void *socket)'),
+    netnsClose: library.func('void imds_netns_close(void *netns)'),
   };
 }
 

@@ -49,6 +49,9 @@ function report(error: unknown): number {
   return EXIT_INTERNAL;
 }
 
+// Node would open its debugger to every local user at this signal, which many daemons take for "reopen the log".
+process.on('SIGUSR1', () => undefined);
+
 // Node's own status for an uncaught error is 1, which means "normal mode found" here.
 process.on('uncaughtException', (error) => process.exit(report(error)));
 

@@ -10,6 +10,8 @@ export interface TerminalStream {
   readonly writableLength: number;
   write(text: string): boolean;
   on(event: 'error', listener: (error: Error) => void): unknown;
+  /** Node's own, of a terminal. */
+  readonly _handle?: { setBlocking?(blocking: boolean): unknown } | null;
 }
 
 /** The screen is drawn at most this often. */
@@ -57,6 +59,9 @@ export class TerminalView {
     stream.on('error', () => {
       this.#gone = true;
     });
+    // Node writes to terminals blocking (tty.WriteStream), and has no public way to change it. One that stands still (Ctrl-S,
+    // a multiplexer's copy mode) would stop the whole tracer.
+    stream._handle?.setBlocking?.(false);
   }
 
   /** Shows an event. */

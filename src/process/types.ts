@@ -31,3 +31,30 @@ export interface Attribution {
   detail?: string;
   process?: ProcessInfo;
 }
+
+/** The two ends of a connection as its socket has them, in canonical text. */
+export interface SocketAddresses {
+  localAddress: string;
+  localPort: number;
+  remoteAddress: string;
+  remotePort: number;
+}
+
+/** What a network namespace says of a connection. */
+export type SocketAnswer =
+  /** A process holds its socket. `cookie` is 0n where it is not told. */
+  | { state: 'open'; inode: number; cookie: bigint }
+  /** Its process has closed it; TCP still knows it. */
+  | { state: 'closed' }
+  /** The namespace has the local address, not the socket. */
+  | { state: 'gone' }
+  /** It has neither. */
+  | { state: 'elsewhere' };
+
+/** A network namespace that is open for questions; it lives on until `close`. */
+export interface NamespaceSockets {
+  readonly inode: number;
+  /** `cookie`: of the socket, 0n for whichever has the addresses. Undefined where the kernel gives no answer. */
+  find(addresses: SocketAddresses, cookie: bigint): SocketAnswer | undefined;
+  close(): void;
+}

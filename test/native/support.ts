@@ -15,6 +15,7 @@ const SOURCES = [
   'source_pcap.c',
   'source_file.c',
   'route.c',
+  'socket_diag.c',
   'file_input.c',
   'pcapng.c',
   'record_queue.c',

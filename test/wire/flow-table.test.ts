@@ -3,7 +3,7 @@ import { Connection, type Direction } from '../../src/wire/connection.js';
 import { type FlowKey, FlowTable } from '../../src/wire/flow-table.js';
 import { TCP_FIN, TCP_RST, TCP_SYN } from '../../src/wire/ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, HOLE_TIMEOUT_MS, MAX_BUFFERED_BYTES, MAX_FLOWS } from '../../src/wire/limits.js';
-import { GET, OK, Record, type SegmentFields, segment } from './support.js';
+import { GET, latin1, OK, Record, type SegmentFields, segment } from './support.js';
 
 interface TestFlow {
   connection: Connection;
@@ -82,17 +82,32 @@ describe('the flow table', () => {
 
   it('puts out the least recently used connection at the bound, and counts it', () => {
     for (let i = 0; i < MAX_FLOWS; i++) push(BigInt(i), { seq: 0, flags: TCP_SYN });
-    push(0n, { seq: 1, payload: HALF });
-    push(1n, { seq: 1, payload: HALF });
-    push(0n, { seq: 1 + HALF.length, payload: 'A: b\r\n' });
+    push(0n, { seq: 1, payload: HALF }, 1_200);
+    push(1n, { seq: 1, payload: HALF }, 1_200);
+    push(0n, { seq: 1 + HALF.length, payload: 'A: b\r\n' }, 1_400);
     expect(table.evicted).toBe(0);
-    for (let i = 0; i < MAX_FLOWS - 1; i++) push(BigInt(MAX_FLOWS + i), { seq: 0, flags: TCP_SYN });
+    for (let i = 0; i < MAX_FLOWS - 1; i++) push(BigInt(MAX_FLOWS + i), { seq: 0, flags: TCP_SYN }, 1_400);
     expect(table.size).toBe(MAX_FLOWS);
     expect(table.evicted).toBe(MAX_FLOWS - 1);
     expect(created[0]!.record.lines).toEqual([]);
     expect(created[1]!.record.lines).toEqual(['0 unparsed evicted 20', 'ended']);
-    push(0n, { seq: 1 + HALF.length + 6, payload: '\r\n' });
+    push(0n, { seq: 1 + HALF.length + 6, payload: '\r\n' }, 1_400);
     expect(created[0]!.record.lines).toEqual(['0 GET /half']);
+  });
+
+  it('takes no longer for the packets of a busy connection when it is full', () => {
+    const busy = (flows: number): number => {
+      table = new FlowTable();
+      for (let i = 0; i < flows; i++) push(BigInt(i), { seq: 0, flags: TCP_SYN });
+      push(5n, { seq: 1, payload: ' ' }); // no HTTP, so that nothing is kept
+      const payload = latin1('a');
+      const started = performance.now();
+      for (let seq = 2; seq < 40_000; seq++) push(5n, { seq, payload });
+      return performance.now() - started;
+    };
+    busy(10);
+    // By the order of a Map alone it would be 20 times as long.
+    expect(Math.min(busy(MAX_FLOWS), busy(MAX_FLOWS))).toBeLessThan(busy(10) * 6 + 5);
   });
 
   it('puts out closed connections before open ones, uncounted', () => {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   existsSync,
@@ -20,7 +21,11 @@ import { TracerError } from '../../../src/errors.js';
 import { MAX_PENDING_BYTES } from '../../../src/output/evidence/limits.js';
 import { PacketFile } from '../../../src/output/evidence/packet-file.js';
 import type { DumpedPacket } from '../../../src/output/evidence/types.js';
+import { until } from '../../e2e/support/wait.js';
 import { CLIENT, GET, ipPacket, SERVER } from '../../support/packets.js';
+
+/** Root of a container may not mount. */
+const canMount = process.geteuid!() === 0 && spawnSync('unshare', ['-m', 'true']).status === 0;
 
 let folder: string;
 let path: string;
@@ -211,6 +216,22 @@ describe('a disk', () => {
     const kept = await numbersIn(path);
     expect(kept).toEqual(Array.from({ length: count - lost }, (_, i) => i));
     expect(lstatSync(path).size).toBeLessThanOrEqual(MAX_PENDING_BYTES + 1024);
+  });
+
+  it.runIf(canMount)('that is full for a while: nothing torn, nothing twice', async () => {
+    const mount = (...args: string[]) => expect(spawnSync('mount', args).status).toBe(0);
+    mount('-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder);
+    try {
+      const file = new PacketFile(path);
+      for (let i = 0; i < 100; i++) file.append(packet(i, 1_000));
+      await until('an error', () => file.errors > 0);
+      mount('-o', 'remount,size=1m', folder);
+      await until('all packets', () => lstatSync(path).size > 100_000);
+      await file.close(900);
+      expect(await numbersIn(path)).toEqual(Array.from({ length: 100 }, (_, i) => i));
+    } finally {
+      spawnSync('umount', ['-l', folder]);
+    }
   });
 
   it('from which the directory has gone: counted, not thrown, and tried again', async () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MAX_CONNECTION_BYTES, MAX_KEPT_BYTES } from '../../../src/output/evidence/limits.js';
 import { ACK, FIN, GET, OK, PSH } from '../../support/packets.js';
-import { Dump, Talk } from './support.js';
+import { Dump, payloadOf, Talk } from './support.js';
 
 /** Letters that stand in secrets and bodies only, so that a single byte of them in a dump is a leak. */
 const SECRET_LETTERS = 'QZJW';
@@ -301,6 +301,45 @@ describe('bounds', () => {
     talk.client(PLAIN).server(ok(''));
     dump.pause();
     expect(dump.packets.flatMap(({ comments }) => comments).length).toBe(comments.length + 1);
+  });
+});
+
+describe('any packets at all', () => {
+  it('are written once or not at all, never throw, and nothing is kept in the end', () => {
+    const texts = [PLAIN, HARDENED, ok(secret(20)), PLAIN.slice(0, 30), 'HTTP/1.1 200 OK\r\n\r\n', 'x: y\r\n\r\n', ''];
+    const packets = fc.array(
+      fc.record({
+        egress: fc.boolean(),
+        port: fc.integer({ min: 1, max: 2 }),
+        seq: fc.oneof(fc.integer({ min: 1001, max: 1400 }), fc.integer()),
+        ack: fc.oneof(fc.integer({ min: 1001, max: 1400 }), fc.integer()),
+        flags: fc.oneof(fc.constant(ACK), fc.constant(ACK), fc.integer({ min: 0, max: 0x3f })),
+        payload: fc.oneof(fc.constantFrom(...texts), fc.string({ maxLength: 40 })),
+        pause: fc.constantFrom(0, 0, 0, 900, 2_000, 70_000),
+      }),
+      { maxLength: 60 },
+    );
+    let written = 0;
+    fc.assert(
+      fc.property(packets, (all) => {
+        const dump = new Dump();
+        // In the middle of the first of these, the second has no finding yet.
+        new Talk(dump, 1).open().client(PLAIN);
+        new Talk(dump, 2).open();
+        for (const { egress, port, pause, ...fields } of all) {
+          dump.take(egress ? 'egress' : 'ingress', fields, port);
+          if (pause > 0) dump.pause(pause);
+        }
+        dump.finish();
+        expect(dump.packets.length + dump.recorder.dropped).toBeLessThanOrEqual(all.length + 5);
+        expect(dump.packets.flatMap(({ bytes }) => [...payloadOf(bytes).matchAll(/[QZJW]{12}/g)])).toEqual([]);
+        expect(dump.recorder.keptBytes).toBe(0);
+        expect(dump.recorder.counters.bufferedBytes).toBe(0);
+        written += dump.packets.length;
+      }),
+      { numRuns: 500 },
+    );
+    expect(written).toBeGreaterThan(1_000);
   });
 });
 
