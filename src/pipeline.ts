@@ -1,13 +1,15 @@
 import type { CaptureRecord, CaptureStats, PacketRecord } from './capture/types.js';
 import type { Judge, PendingJudgement } from './imds/judge.js';
-import type { Endpoint, Verdict } from './imds/types.js';
+import type { Endpoint, Judgement, Verdict } from './imds/types.js';
 import type { ConnectionEvidence, Evidence } from './output/evidence/types.js';
 import type { RequestEvent, TracerStats } from './output/types.js';
 import type { Attributor } from './process/attribution.js';
 import type { Attribution } from './process/types.js';
 import { Connection } from './wire/connection.js';
-import { FlowTable } from './wire/flow-table.js';
+import type { WireCounters } from './wire/counters.js';
+import { type FlowKey, FlowTable } from './wire/flow-table.js';
 import { TcpPacket } from './wire/ip.js';
+import { type Listed, RecencyList } from './wire/recency-list.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './wire/types.js';
 
 /** A request's event is written at the latest this long after the request, in milliseconds. */
@@ -22,11 +24,24 @@ const HEADER_OVERHEAD = 128;
 export type ProcessSource = Pick<Attributor, 'onConnect' | 'onProcess' | 'forFlow' | 'forget'>;
 
 /** A request that was read and waits for its response, the end of its connection or its deadline. */
-interface PendingRequest {
-  readonly flow: TracedFlow;
-  readonly id: number;
-  readonly head: RequestHead;
-  readonly judgement: PendingJudgement;
+class PendingRequest implements Listed<PendingRequest> {
+  before: PendingRequest | undefined = undefined;
+  after: PendingRequest | undefined = undefined;
+
+  constructor(
+    readonly flow: TracedFlow,
+    readonly id: number,
+    readonly head: RequestHead,
+    readonly judgement: PendingJudgement,
+  ) {}
+}
+
+/** What the flows of a pipeline tell it: one object for all of them. */
+interface FlowOwner {
+  request(flow: TracedFlow, id: number, head: RequestHead): void;
+  unparsed(flow: TracedFlow, what: UnparsedBytes): void;
+  response(flow: TracedFlow, id: number, head: ResponseHead): void;
+  ended(flow: TracedFlow): void;
 }
 
 /**
@@ -34,7 +49,7 @@ interface PendingRequest {
  * (epoch milliseconds), moved on by `tick` while there are none.
  */
 export class Pipeline {
-  readonly #endpoints: ReadonlyMap<string, Endpoint>;
+  readonly #endpoints: ReadonlyMap<string, ReadonlyMap<number, Endpoint>>;
   readonly #judge: Judge;
   readonly #processes: ProcessSource;
   readonly #emit: (event: RequestEvent) => void;
@@ -42,7 +57,7 @@ export class Pipeline {
   readonly #flows = new FlowTable<TracedFlow>();
   readonly #packet = new TcpPacket();
   /** In the order of their requests, so that the first is the first to be due. */
-  readonly #pending = new Set<PendingRequest>();
+  readonly #pending = new RecencyList<PendingRequest>();
   #pendingBytes = 0;
   readonly #byVerdict: Record<Verdict, number> = {
     normal_mode: 0,
@@ -59,6 +74,7 @@ export class Pipeline {
   #unattributed = 0;
   #gaps = 0;
   #refusedPackets = 0;
+  #abandonedPackets = 0;
 
   constructor(options: {
     endpoints: readonly Endpoint[];
@@ -68,9 +84,7 @@ export class Pipeline {
     /** Where the packets behind findings go, if anywhere. */
     evidence?: Evidence | undefined;
   }) {
-    this.#endpoints = new Map(
-      options.endpoints.map((endpoint) => [addressKey(endpoint.address, endpoint.port), endpoint]),
-    );
+    this.#endpoints = byAddress(options.endpoints);
     this.#judge = options.judge;
     this.#processes = options.processes;
     this.#emit = options.emit;
@@ -100,18 +114,25 @@ export class Pipeline {
   /** Writes what has waited for long enough at `now`, and forgets idle connections. Cheap to call often. */
   tick(now: number): void {
     this.#flows.expire(now);
-    for (const pending of this.#pending) {
+    for (let oldest = this.#pending.first; oldest !== undefined; oldest = this.#pending.first) {
       // Also where the clock was set back by more than that.
-      if (Math.abs(now - pending.head.time) < RESPONSE_DEADLINE_MS) break;
-      this.#finish(pending, undefined);
+      if (Math.abs(now - oldest.head.time) < RESPONSE_DEADLINE_MS) break;
+      this.#finish(oldest, undefined);
     }
     this.#evidence?.tick();
+  }
+
+  /** Counts a packet that there is no time to read. */
+  abandon(): void {
+    this.#abandonedPackets++;
   }
 
   /** The capture is over: everything that waits is written. */
   finish(now: number): void {
     this.#flows.endAll(now);
-    for (const pending of this.#pending) this.#finish(pending, undefined);
+    for (let oldest = this.#pending.first; oldest !== undefined; oldest = this.#pending.first) {
+      this.#finish(oldest, undefined);
+    }
     this.#evidence?.tick();
   }
 
@@ -124,6 +145,7 @@ export class Pipeline {
       packets_passed_over: capture.packetsPassedOver,
       truncated: capture.truncated,
       packets_refused: this.#refusedPackets,
+      packets_abandoned: this.#abandonedPackets,
       connects_dropped: capture.connectsDropped,
       connections: this.#connections,
       requests: this.#requests,
@@ -138,16 +160,13 @@ export class Pipeline {
   }
 
   #onPacket(record: PacketRecord): void {
-    const endpoint = this.#endpoints.get(addressKey(record.remoteAddress, record.remotePort));
+    const endpoint = this.#endpoints.get(record.remoteAddress)?.get(record.remotePort);
     if (endpoint === undefined) return;
     if (this.#packet.parse(record.data, record.wireLength) !== undefined) {
       this.#refusedPackets++;
       return;
     }
-    const key =
-      record.cookie !== 0n
-        ? record.cookie
-        : `${record.localAddress} ${record.localPort} ${record.remoteAddress} ${record.remotePort}`;
+    const key = record.flowKey ?? flowKey(record);
     const flow = this.#flows.push(key, record.direction, this.#packet, record.time, () =>
       this.#begin(record, endpoint),
     );
@@ -158,68 +177,66 @@ export class Pipeline {
     this.#connections++;
     const { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort } = record;
     const identity = { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort };
-    const flow: TracedFlow = {
-      connection: new Connection(
-        this.#sinkOf(() => flow),
-        this.#flows.counters,
-      ),
-      family: this.#packet.version,
+    return new TracedFlow(
+      this.#owner,
+      this.#flows.counters,
+      this.#packet.version,
       endpoint,
       identity,
-      attribution: this.#processes.forFlow(identity),
-      pending: new Map(),
-      evidence: this.#evidence?.begin(),
-    };
-    return flow;
+      this.#processes.forFlow(identity),
+      this.#evidence?.begin(),
+    );
   }
 
-  #sinkOf(flow: () => TracedFlow): ConnectionSink {
-    return {
-      request: (id, head) => this.#onRequest(flow(), id, head),
-      unparsed: (_id, what) => this.#onUnparsed(flow(), what),
-      response: (id, head) => {
-        const pending = flow().pending.get(id);
-        if (pending !== undefined) this.#finish(pending, head);
-      },
-      ended: () => {
-        const { pending, identity, evidence } = flow();
-        for (const request of pending.values()) this.#finish(request, undefined);
-        evidence?.ended();
-        // Addresses are used again. A socket cookie never is, and a connection that was only idle for long may go on.
-        if (identity.cookie === 0n) this.#processes.forget(identity);
-      },
-    };
-  }
+  readonly #owner: FlowOwner = {
+    request: (flow, id, head) => this.#onRequest(flow, id, head),
+    unparsed: (flow, what) => this.#onUnparsed(flow, what),
+    response: (flow, id, head) => {
+      const pending = flow.pending.get(id);
+      if (pending !== undefined) this.#finish(pending, head);
+    },
+    ended: (flow) => {
+      const { identity } = flow;
+      for (const request of flow.pending.values()) this.#finish(request, undefined);
+      flow.pending = NONE_PENDING;
+      flow.evidence?.ended();
+      // Addresses are used again. A socket cookie never is, and a connection that was only idle for long may go on.
+      if (identity.cookie === 0n) this.#processes.forget(identity);
+    },
+  };
 
   #onRequest(flow: TracedFlow, id: number, head: RequestHead): void {
     this.#requests++;
     flow.evidence?.request(head.time);
     const judgement = this.#judge.begin(head, flow.endpoint, flow.attribution.process?.entityId);
-    const pending: PendingRequest = { flow, id, head, judgement };
+    const pending = new PendingRequest(flow, id, head, judgement);
+    if (flow.pending === NONE_PENDING) flow.pending = new Map();
     flow.pending.set(id, pending);
     this.#pending.add(pending);
     this.#pendingBytes += bytesOf(head);
     while (this.#pending.size > MAX_PENDING_REQUESTS || this.#pendingBytes > MAX_PENDING_BYTES) {
-      for (const oldest of this.#pending) {
-        this.#finish(oldest, undefined);
-        break;
-      }
+      this.#finish(this.#pending.first!, undefined);
     }
   }
 
   #finish(pending: PendingRequest, response: ResponseHead | undefined): void {
     const { flow, id, head } = pending;
     flow.pending.delete(id);
-    this.#pending.delete(pending);
+    this.#pending.remove(pending);
     this.#pendingBytes -= bytesOf(head);
     const judgement = this.#judge.finish(pending.judgement, response, flow.attribution.process?.entityId);
-    this.#write(flow, { ...eventOf(flow, head.time), request: head, ...(response && { response }), judgement });
+    const event = eventOf(flow, head.time, judgement);
+    event.request = head;
+    if (response !== undefined) event.response = response;
+    this.#write(flow, event);
   }
 
   #onUnparsed(flow: TracedFlow, what: UnparsedBytes): void {
     if (what.reason === 'gap') this.#gaps++;
     const judgement = this.#judge.unparsed(flow.endpoint, what);
-    this.#write(flow, { ...eventOf(flow, what.time), unparsed: what, judgement });
+    const event = eventOf(flow, what.time, judgement);
+    event.unparsed = what;
+    this.#write(flow, event);
   }
 
   #write(flow: TracedFlow, event: RequestEvent): void {
@@ -231,21 +248,47 @@ export class Pipeline {
   }
 }
 
+type Identity = Pick<
+  PacketRecord,
+  'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'
+>;
+
+const NONE_PENDING: Map<number, PendingRequest> = new Map();
+
 /** A connection that is followed, with who is behind it. */
-interface TracedFlow {
+class TracedFlow implements ConnectionSink {
   readonly connection: Connection;
-  readonly family: 4 | 6;
-  readonly endpoint: Endpoint;
-  readonly identity: Pick<
-    PacketRecord,
-    'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'
-  >;
-  readonly attribution: Attribution;
-  readonly pending: Map<number, PendingRequest>;
-  readonly evidence: ConnectionEvidence | undefined;
+  pending = NONE_PENDING;
+  readonly #owner: FlowOwner;
+
+  constructor(
+    owner: FlowOwner,
+    counters: WireCounters,
+    readonly family: 4 | 6,
+    readonly endpoint: Endpoint,
+    readonly identity: Identity,
+    readonly attribution: Attribution,
+    readonly evidence: ConnectionEvidence | undefined,
+  ) {
+    this.#owner = owner;
+    this.connection = new Connection(this, counters);
+  }
+
+  request(id: number, head: RequestHead): void {
+    this.#owner.request(this, id, head);
+  }
+  unparsed(_id: number, what: UnparsedBytes): void {
+    this.#owner.unparsed(this, what);
+  }
+  response(id: number, head: ResponseHead): void {
+    this.#owner.response(this, id, head);
+  }
+  ended(): void {
+    this.#owner.ended(this);
+  }
 }
 
-function eventOf(flow: TracedFlow, time: number): Omit<RequestEvent, 'judgement'> {
+function eventOf(flow: TracedFlow, time: number, judgement: Judgement): RequestEvent {
   const { identity, endpoint, family, attribution } = flow;
   return {
     kind: 'request',
@@ -255,9 +298,21 @@ function eventOf(flow: TracedFlow, time: number): Omit<RequestEvent, 'judgement'
     family,
     cookie: identity.cookie,
     attribution,
+    judgement,
   };
 }
 
 const bytesOf = ({ headBytes, headers }: RequestHead): number => headBytes + headers.length * HEADER_OVERHEAD;
 
-const addressKey = (address: string, port: number): string => `${address} ${port}`;
+function byAddress(endpoints: readonly Endpoint[]): Map<string, Map<number, Endpoint>> {
+  const table = new Map<string, Map<number, Endpoint>>();
+  for (const endpoint of endpoints) {
+    const ports = table.get(endpoint.address) ?? new Map<number, Endpoint>();
+    table.set(endpoint.address, ports.set(endpoint.port, endpoint));
+  }
+  return table;
+}
+
+/** What tells a packet's connection from all others: the socket, where the source knows it. */
+const flowKey = ({ cookie, localAddress, localPort, remoteAddress, remotePort }: PacketRecord): FlowKey =>
+  cookie !== 0n ? cookie : `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;

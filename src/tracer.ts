@@ -1,4 +1,4 @@
-import type { CaptureSource } from './capture/types.js';
+import type { CaptureRecord, CaptureSource } from './capture/types.js';
 import type { LossEvent, TracerEvent, TracerStats } from './output/types.js';
 import type { Pipeline } from './pipeline.js';
 
@@ -7,6 +7,8 @@ const IDLE_WAIT_MS = 500;
 /** … and while a request waits for its response's deadline or a look at the counters is due. */
 const BUSY_WAIT_MS = 100;
 const LOSS_CHECK_MS = 1_000;
+/** How long a stop may go on with what was captured before it. */
+const DRAIN_MS = 1_500;
 const STATS_INTERVAL_MS = 60_000;
 
 /** What can be lost, by the counter that tells. */
@@ -16,6 +18,7 @@ const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
   ['truncated', 'truncated'],
   ['refused', 'packets_refused'],
   ['flow_table', 'flows_evicted'],
+  ['stop', 'packets_abandoned'],
   ['log', 'log_errors'],
 ];
 
@@ -81,10 +84,17 @@ export function runTracer(options: {
       }
     }
     // What the kernel had recorded when the stop came is still written: bounded, as requests may go on coming.
-    const deadline = performance.now() + LOSS_CHECK_MS;
-    while (performance.now() < deadline && (await source.next(0, (record) => pipeline.accept(record))) > 0) {
+    const deadline = performance.now() + DRAIN_MS;
+    while (performance.now() < deadline) {
+      if ((await source.next(0, (record) => pipeline.accept(record))) <= 0) return;
       await options.room?.();
     }
+    // What is left then is only counted, for as short a time again.
+    const countUntil = performance.now() + DRAIN_MS;
+    const count = (record: CaptureRecord): void => {
+      if (record.type === 'packet') pipeline.abandon();
+    };
+    while (performance.now() < countUntil && (await source.next(0, count)) > 0);
   };
 
   const end = (): TracerStats => {

@@ -73,6 +73,7 @@ const STATS: Whole<TracerStats> = {
   packets_passed_over: 1,
   truncated: 1,
   packets_refused: 1,
+  packets_abandoned: 1,
   connects_dropped: 1,
   connections: 1,
   requests: 1,

@@ -1,9 +1,12 @@
 import { captureError } from '../errors.js';
 import { formatAddress } from './addresses.js';
 import { Constants, Layout } from './layout.js';
+import { DecodedPacket } from './packet-record.js';
 import type { CaptureRecord, ConnectRecord, KernelProcess, PacketRecord, ProcessRecord } from './types.js';
 
-const KINDS: ReadonlyMap<number, { size: number; decode: (bytes: Buffer) => CaptureRecord }> = new Map([
+type Decode = (batch: Buffer, at: number, length: number) => CaptureRecord;
+
+const KINDS: ReadonlyMap<number, { size: number; decode: Decode }> = new Map([
   [Constants.recordConnect as number, { size: Layout.connect.size as number, decode: decodeConnect }],
   [Constants.recordProcess, { size: Layout.ancestor.size, decode: decodeProcess }],
   [Constants.recordPacket, { size: Layout.packet.size, decode: decodePacket }],
@@ -15,14 +18,15 @@ const KINDS: ReadonlyMap<number, { size: number; decode: (bytes: Buffer) => Capt
  */
 export function decodeBatch(batch: Buffer, onRecord: (record: CaptureRecord) => void): number {
   let count = 0;
-  for (let at = 0; at < batch.length; count++) {
-    const left = batch.length - at;
+  const total = batch.length;
+  for (let at = 0; at < total; count++) {
+    const left = total - at;
     if (left < Layout.header.size) throw malformed('cut header');
     const length = batch.readUInt32LE(at + Layout.header.length);
     const kind = KINDS.get(batch.readUInt16LE(at + Layout.header.type));
     if (!kind) throw malformed('unknown type');
     if (length < kind.size || length > left || length % 8 !== 0) throw malformed(`length ${length} of ${left}`);
-    onRecord(kind.decode(batch.subarray(at, at + length)));
+    onRecord(kind.decode(batch, at, length));
     at += length;
   }
   return count;
@@ -31,7 +35,8 @@ export function decodeBatch(batch: Buffer, onRecord: (record: CaptureRecord) => 
 const malformed = (what: string) =>
   captureError('IMDS_E_RECORD', `The native module delivered a malformed record: ${what}`, 'Rebuild it: npm run setup');
 
-function decodeConnect(bytes: Buffer): ConnectRecord {
+function decodeConnect(batch: Buffer, start: number, length: number): ConnectRecord {
+  const bytes = batch.subarray(start, start + length);
   const at = Layout.connect;
   const count = bytes[at.ancestorCount]!;
   if (count > Constants.ancestors) throw malformed(`${count} ancestors`);
@@ -58,7 +63,8 @@ function decodeConnect(bytes: Buffer): ConnectRecord {
   };
 }
 
-function decodeProcess(bytes: Buffer): ProcessRecord {
+function decodeProcess(batch: Buffer, start: number, length: number): ProcessRecord {
+  const bytes = batch.subarray(start, start + length);
   return {
     type: 'process',
     time: time(bytes),
@@ -68,34 +74,22 @@ function decodeProcess(bytes: Buffer): ProcessRecord {
   };
 }
 
-function decodePacket(bytes: Buffer): PacketRecord {
-  const at = Layout.packet;
-  return {
-    type: 'packet',
-    time: time(bytes),
-    direction: hasFlag(bytes, Constants.flagEgress) ? 'egress' : 'ingress',
-    cookie: bytes.readBigUInt64LE(at.cookie),
-    cgroupId: bytes.readBigUInt64LE(at.cgroupId),
-    localAddress: formatAddress(bytes, at.localAddress),
-    localPort: bytes.readUInt16LE(at.localPort),
-    remoteAddress: formatAddress(bytes, at.remoteAddress),
-    remotePort: bytes.readUInt16LE(at.remotePort),
-    data: slice(
-      bytes,
-      bytes.readUInt32LE(at.data + Layout.spanWide.offset),
-      bytes.readUInt32LE(at.data + Layout.spanWide.length),
-    ),
-    wireLength: bytes.readUInt32LE(at.wireLength),
-  };
+function decodePacket(batch: Buffer, start: number, length: number): PacketRecord {
+  const span = start + Layout.packet.data;
+  const dataOffset = batch.readUInt32LE(span + Layout.spanWide.offset);
+  const dataLength = batch.readUInt32LE(span + Layout.spanWide.length);
+  if (dataOffset + dataLength > length) throw malformed(`${dataLength} bytes at ${dataOffset} of ${length}`);
+  const data = batch.subarray(start + dataOffset, start + dataOffset + dataLength);
+  return new DecodedPacket(batch, start, time(batch, start), data);
 }
 
 /**
  * Nanoseconds as two halves, without a BigInt: 2^32 ns are 4294.967296 ms. Whole numbers until the last division, so that
  * a time of whole milliseconds stays one.
  */
-function time(bytes: Buffer): number {
-  const low = bytes.readUInt32LE(Layout.header.time);
-  const high = bytes.readUInt32LE(Layout.header.time + 4);
+function time(bytes: Buffer, at = 0): number {
+  const low = bytes.readUInt32LE(at + Layout.header.time);
+  const high = bytes.readUInt32LE(at + Layout.header.time + 4);
   return high * 4294 + (high * 967_296 + low) / 1e6;
 }
 

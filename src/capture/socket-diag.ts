@@ -29,7 +29,10 @@ class SocketDiag implements NamespaceSockets {
     this.inode = netns.readUInt32LE(Layout.netns.inode);
   }
 
-  find({ localAddress, localPort, remoteAddress, remotePort }: SocketAddresses, cookie: bigint): SocketAnswer | undefined {
+  find(
+    { localAddress, localPort, remoteAddress, remotePort }: SocketAddresses,
+    cookie: bigint,
+  ): SocketAnswer | undefined {
     const { socketQuery: at, socket } = Layout;
     const local = parseAddress(withoutZone(localAddress));
     const remote = parseAddress(withoutZone(remoteAddress));

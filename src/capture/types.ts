@@ -71,6 +71,8 @@ export interface PacketRecord {
   data: Buffer;
   /** Length of the IP packet on the wire, in bytes; more than `data.length` when it was cut. */
   wireLength: number;
+  /** What the cookie, or without one the addresses and ports, come to: the same for all packets of a connection, and no other's. */
+  flowKey?: string | number | bigint;
 }
 
 /** Counters of a source since it was attached, the self-test not included. */

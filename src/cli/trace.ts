@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { describeLive, openLive } from '../capture/choose.js';
+import { openNamespaceSockets } from '../capture/socket-diag.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, type ExitStatus } from '../errors.js';
 import { Judge } from '../imds/judge.js';
@@ -54,6 +55,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
   const logs = new LogFiles(options.logDir, hostContext());
   const view = options.quiet ? undefined : new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined);
   const learned = new LearnedSecrets();
+  const processes = new Attributor({ openNamespace: openNamespaceSockets });
   const write = (event: TracerEvent): void => {
     const shown = redactEvent(event, learned);
     const text = formatText(shown);
@@ -81,7 +83,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     const pipeline = new Pipeline({
       endpoints,
       judge: new Judge(),
-      processes: new Attributor(),
+      processes,
       emit: write,
       evidence,
     });
@@ -110,15 +112,23 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     });
     if (stop.requested) tracer.stop();
     if (options.durationMs !== undefined) stop.after(options.durationMs);
-    const reopen = (): void => logs.reopen();
-    process.on('SIGHUP', reopen);
-    lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch(tracer.stop);
+    // To a service it says "open the logs anew" (logrotate); in a terminal, that the terminal is gone.
+    const onHangup = process.stdout.isTTY ? tracer.stop : (): void => logs.reopen();
+    process.on('SIGHUP', onHangup);
+    let labError: unknown;
+    lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch((error: unknown) => {
+      labError = error;
+      tracer?.stop();
+    });
+    if (lab !== undefined && source.kind === 'pcap') process.stderr.write(LAB_UNSEEN);
     const stats = await tracer.done;
-    process.off('SIGHUP', reopen);
+    process.off('SIGHUP', onHangup);
+    if (labError !== undefined) throw labError;
     complete = isComplete(stats) && !watch.interrupted;
   } finally {
     stop.release();
     source?.close();
+    processes.close();
     view?.close();
     await logs.close();
     await evidence?.close();
@@ -131,6 +141,9 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
   }
   return complete && logs.errors === 0 && (evidence?.errors ?? 0) === 0 ? ExitCode.done : ExitCode.incomplete;
 }
+
+const LAB_UNSEEN =
+  "imds-tracer: libpcap sees the tracer's own network namespace only, so the lab's requests will not appear\n";
 
 /** Says on standard error when a source can't capture any more, and when it can again. */
 class SourceWatch {
@@ -155,6 +168,7 @@ function isComplete(stats: TracerStats): boolean {
     stats.connects_dropped +
     stats.truncated +
     stats.packets_refused +
+    stats.packets_abandoned +
     stats.gaps +
     stats.flows_evicted +
     stats.log_errors;

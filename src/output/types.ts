@@ -29,6 +29,8 @@ export interface TracerStats {
   truncated: number;
   /** Packets that hold no readable TCP segment: IP fragments, cut headers. */
   packets_refused: number;
+  /** Packets captured before the end that there was no time to read. */
+  packets_abandoned: number;
   connects_dropped: number;
   connections: number;
   requests: number;
@@ -62,7 +64,7 @@ export interface StatsEvent {
 export interface LossEvent {
   kind: 'capture-loss';
   time: number;
-  /** How many, by where: `ring`, `connect`, `truncated`, `refused`, `flow_table`, `log`. */
+  /** How many, by where: `ring`, `connect`, `truncated`, `refused`, `flow_table`, `stop`, `log`. */
   lost: Record<string, number>;
 }
 

@@ -5,6 +5,7 @@ import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
 import { LruMap, OWN_BYTES, type Weight } from './lru.js';
+import type { OpenNamespace } from './namespaces.js';
 import { MAX_ARGV_BYTES, ProcReader, type RawArguments, type RawText } from './proc.js';
 import {
   decodeRaw,
@@ -17,8 +18,8 @@ import {
   sameStart,
   summaryBytes,
 } from './process-table.js';
-import { type SearchTimes, type SocketAddresses, type SocketOwner, SocketOwners } from './sockets.js';
-import type { Attribution, ProcessInfo } from './types.js';
+import { type Holder, type SearchTimes, type SocketOwner, SocketOwners } from './sockets.js';
+import type { Attribution, ProcessInfo, SocketAddresses } from './types.js';
 import { UserNames } from './users.js';
 
 /** A connection as the packets of it know it; a `PacketRecord` is one. */
@@ -34,6 +35,8 @@ export interface AttributorOptions {
   procRoot?: string;
   passwdFile?: string;
   searchTimes?: SearchTimes;
+  /** How network namespaces are asked for sockets; without it their tables in /proc are read. */
+  openNamespace?: OpenNamespace;
 }
 
 /** Bounds, for whatever local users do; bytes are those of the texts and objects remembered. */
@@ -59,6 +62,12 @@ interface Client extends ProcessKey, RawArguments, CgroupPaths {
   uid: number;
   netns: number;
   executable: RawText;
+}
+
+/** A process that was found by its socket. */
+interface FoundClient {
+  client: Client;
+  ancestors: readonly KnownProcess[];
 }
 
 interface Place {
@@ -101,12 +110,12 @@ export class Attributor {
   readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, OWN_BYTES);
   readonly #hostId: string;
 
-  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd', searchTimes }: AttributorOptions = {}) {
+  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd', searchTimes, openNamespace }: AttributorOptions = {}) {
     this.#proc = new ProcReader(procRoot);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);
     this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads);
-    this.#sockets = new SocketOwners(this.#proc, searchTimes);
+    this.#sockets = new SocketOwners(this.#proc, searchTimes, openNamespace);
     // A boot id is random and says which host it is as well; pids and start times are anew with each boot.
     this.#hostId = this.#proc.read('sys/kernel/random/boot_id', 64)?.trim() || hostname();
   }
@@ -131,9 +140,7 @@ export class Attributor {
     const key = keyOfFlow(flow);
     const known = this.#connections.get(key);
     if (known !== undefined) return known.attribution;
-    const described = this.#searches.run(() =>
-      this.#describeOwner(this.#sockets.find(flow, flow.cgroupId, flow.cookie !== 0n)),
-    );
+    const described = this.#searches.run(() => this.#describeOwner(flow));
     if (described === undefined) return NO_TIME;
     // What was not found for want of time is looked for again, when there is time.
     if (described.attribution.detail !== 'lookup_limit') this.#connections.set(key, described);
@@ -143,6 +150,11 @@ export class Attributor {
   /** The connection is over; its addresses may be another's next. */
   forget(flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): void {
     this.#connections.delete(keyOfFlow(flow));
+  }
+
+  /** Lets go of what is held open. */
+  close(): void {
+    this.#sockets.close();
   }
 
   #describeConnect(record: ConnectRecord): Described {
@@ -211,33 +223,33 @@ export class Attributor {
     return longer ? { ...placed, executable, argv: read.argv, truncated: read.truncated } : { ...placed, executable };
   }
 
-  #describeOwner(owner: SocketOwner): Described {
+  #describeOwner(flow: FlowIdentity): Described {
+    const clients = new Map<number, FoundClient | undefined>();
+    const owner: SocketOwner = this.#sockets.find(flow, flow.cgroupId, flow.cookie, (holder) =>
+      clients.set(holder.pid, this.#readClient(holder)),
+    );
     if (owner.holder === undefined) return this.#describeNone(owner.reason);
-    const { pid, startTicks } = owner.holder;
+    const { holder, limits } = owner;
+    const found = clients.has(holder.pid) ? clients.get(holder.pid) : this.#readClient(holder);
+    if (found === undefined) return this.#describeNone('exited');
+    const { client, ancestors } = found;
+    const detail = limits ?? (client.truncated ? 'arguments_truncated' : undefined);
+    return this.#describe({ how: 'procfs', detail }, client, client, ancestors);
+  }
+
+  /** All of a process, as /proc has it now; undefined when it is gone. */
+  #readClient({ pid, startTicks }: Holder): FoundClient | undefined {
     const proc = this.#proc;
     const cgroups = parseCgroupFile(proc.cgroupFile(pid) ?? '');
     const uid = proc.uid(pid);
     const netns = proc.netns(pid) ?? 0;
     const read = proc.snapshot(pid);
     // Without a uid it is gone as well: /proc/PID/status is for everyone.
-    if (read === undefined || uid === undefined || !sameStart(read.stat.startTicks, startTicks)) {
-      return this.#describeNone('exited');
-    }
-    const { argv, truncated, executable } = read;
-    const client: Client = {
-      pid,
-      startTicks,
-      comm: read.stat.comm,
-      uid,
-      netns,
-      argv,
-      truncated,
-      executable,
-      ...cgroups,
-    };
-    const ancestors = this.#processes.ancestorsFromProc(read.stat.parentPid, startTicks, LIMITS.ancestors);
-    const detail = owner.limits ?? (truncated ? 'arguments_truncated' : undefined);
-    return this.#describe({ how: 'procfs', detail }, client, client, ancestors);
+    if (read === undefined || uid === undefined || !sameStart(read.stat.startTicks, startTicks)) return undefined;
+    const { argv, truncated, executable, stat } = read;
+    const client: Client = { pid, startTicks, comm: stat.comm, uid, netns, argv, truncated, executable, ...cgroups };
+    const ancestors = this.#processes.ancestorsFromProc(stat.parentPid, startTicks, LIMITS.ancestors);
+    return { client, ancestors };
   }
 
   #describeNone(detail: string): Described {

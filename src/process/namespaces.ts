@@ -16,7 +16,7 @@ const MAX_REPRESENTATIVES = 4;
 /** Init stays in the network namespace that it was started in, where others are as well: one that may not be looked at hides none. */
 const INIT = 1;
 
-/** A network namespace, by its processes, newest first. */
+/** A network namespace, by its processes, those first that were there first: they are the likeliest to stay. */
 interface Namespace {
   readonly pids: number[];
   sockets?: NamespaceSockets | undefined;
@@ -78,8 +78,11 @@ export class Namespaces {
       this.#place(pid);
       this.denied ||= pid !== INIT && this.proc.denied > deniedBefore;
     }
-    // What the time did not reach is not gone.
-    if (this.complete) for (const [id, { pids }] of this.#known) if (pids.length === 0) this.#forget(id);
+    for (const [id, { pids }] of this.#known) {
+      pids.reverse();
+      // What the time did not reach is not gone.
+      if (this.complete && pids.length === 0) this.#forget(id);
+    }
   }
 
   /**

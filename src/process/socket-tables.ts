@@ -146,7 +146,8 @@ function addressBytes(text: string): Buffer | undefined {
   return bytes;
 }
 
-function unmapped(text: string): string {
+/** IPv4 text for an IPv4-mapped address, other text as it is. */
+export function unmapped(text: string): string {
   const bytes = addressBytes(text);
   return bytes !== undefined && isMapped(bytes) ? bytes.subarray(12).join('.') : text;
 }
@@ -163,4 +164,3 @@ function hexWords(bytes: Buffer): string {
 }
 
 const hexPort = (port: number): string => port.toString(16).toUpperCase().padStart(4, '0');
-

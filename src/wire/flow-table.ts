@@ -2,25 +2,30 @@ import type { Connection, Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS } from './limits.js';
+import { type Listed, RecencyList } from './recency-list.js';
 
 /** What the table keeps: a connection and whatever its owner knows of it. */
 export interface Flow {
   readonly connection: Connection;
 }
 
-export type FlowKey = string | bigint;
+export type FlowKey = string | number | bigint;
 
-interface Entry<F extends Flow> {
-  readonly key: FlowKey;
-  readonly flow: F;
-  /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
-  lastUse: number;
+class Entry<F extends Flow> implements Listed<Entry<F>> {
+  before: Entry<F> | undefined = undefined;
+  after: Entry<F> | undefined = undefined;
+
+  constructor(
+    readonly key: FlowKey,
+    readonly flow: F,
+    /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
+    public lastUse: number,
+    /** The order that it is in. */
+    public list: RecencyList<Entry<F>>,
+  ) {}
 }
 
-/**
- * An entry moves to the end of its order only when it has not for this long, in milliseconds: a key that is deleted and put
- * in again leaves a hole in its bucket of V8's hash table, and a busy one in a full table would be looked for behind thousands.
- */
+/** An entry moves to the end of its order only when it has not for this long, in milliseconds. */
 const REORDER_INTERVAL_MS = 100;
 
 /** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
@@ -30,29 +35,28 @@ const SWEEP_INTERVAL_MS = 250;
  * The connections that are followed, by a key of the caller's (socket cookie, or addresses). Bounded in number and in the
  * bytes they keep; the least recently used goes first, closed ones before all, and a connection that is put out while open
  * is counted in `evicted`. A packet costs a constant time, whatever the table holds.
- *
- * Maps and sets iterate in order of insertion: taking an entry out and in again makes it the most recently used.
  */
 export class FlowTable<F extends Flow> {
   readonly counters = new WireCounters();
   /** Open connections put out by a bound. */
   evicted = 0;
 
-  readonly #open = new Map<FlowKey, Entry<F>>();
+  readonly #entries = new Map<FlowKey, Entry<F>>();
+  readonly #open = new RecencyList<Entry<F>>();
   /** Over, but late retransmissions may come. */
-  readonly #closed = new Map<FlowKey, Entry<F>>();
+  readonly #closed = new RecencyList<Entry<F>>();
   /** The open ones that keep bytes or wait for some. */
   readonly #keeping = new Set<Entry<F>>();
   #lastSweep = Number.NEGATIVE_INFINITY;
 
   /** Connections in the table, those just closed included. */
   get size(): number {
-    return this.#open.size + this.#closed.size;
+    return this.#entries.size;
   }
 
   /** The flow that is followed under this key, if any. Does not count as use. */
   get(key: FlowKey): F | undefined {
-    return (this.#open.get(key) ?? this.#closed.get(key))?.flow;
+    return this.#entries.get(key)?.flow;
   }
 
   /**
@@ -61,7 +65,7 @@ export class FlowTable<F extends Flow> {
    * @returns the flow, or undefined for a stray segment that can't begin one
    */
   push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
-    let entry = this.#open.get(key) ?? this.#closed.get(key);
+    let entry = this.#entries.get(key);
     if (entry?.flow.connection.startsOver(direction, segment)) {
       this.#remove(entry);
       entry.flow.connection.end(time);
@@ -70,14 +74,15 @@ export class FlowTable<F extends Flow> {
     if (entry === undefined) {
       if (!canBegin(segment)) return undefined;
       if (this.size >= MAX_FLOWS) this.#makeRoom(time);
-      entry = { key, flow: create(), lastUse: time };
-      this.#open.set(key, entry);
+      entry = new Entry(key, create(), time, this.#open);
+      this.#entries.set(key, entry);
+      this.#open.add(entry);
     } else if (entry.flow.connection.over) {
       return entry.flow;
     } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
       entry.lastUse = time;
-      this.#open.delete(key);
-      this.#open.set(key, entry);
+      this.#open.remove(entry);
+      this.#open.add(entry);
       this.#keeping.delete(entry);
     }
     entry.flow.connection.push(direction, segment, time);
@@ -99,31 +104,33 @@ export class FlowTable<F extends Flow> {
       entry.flow.connection.giveUpHoles(now);
       if (entry.flow.connection.over || !keepsBytes(entry.flow.connection)) this.#settle(entry);
     }
-    for (const entry of this.#open.values()) {
-      if (!isPast(entry.lastUse, now, FLOW_IDLE_MS)) break;
-      this.#remove(entry);
-      entry.flow.connection.end(now, 'evicted');
+    for (let idle = this.#open.first; idle !== undefined; idle = this.#open.first) {
+      if (!isPast(idle.lastUse, now, FLOW_IDLE_MS)) break;
+      this.#remove(idle);
+      idle.flow.connection.end(now, 'evicted');
     }
-    for (const entry of this.#closed.values()) {
-      if (!isPast(entry.lastUse, now, FLOW_LINGER_MS)) break;
-      this.#closed.delete(entry.key);
+    for (let closed = this.#closed.first; closed !== undefined; closed = this.#closed.first) {
+      if (!isPast(closed.lastUse, now, FLOW_LINGER_MS)) break;
+      this.#remove(closed);
     }
   }
 
   /** Ends every connection: the capture is over. */
   endAll(time: number): void {
-    for (const entry of this.#open.values()) {
+    for (let entry = this.#open.first; entry !== undefined; entry = this.#open.first) {
       this.#remove(entry);
       entry.flow.connection.end(time);
     }
-    this.#closed.clear();
+    for (let entry = this.#closed.first; entry !== undefined; entry = this.#closed.first) this.#remove(entry);
   }
 
   #settle(entry: Entry<F>): void {
     const connection = entry.flow.connection;
     if (connection.over) {
-      this.#remove(entry);
-      this.#closed.set(entry.key, entry);
+      this.#open.remove(entry);
+      this.#keeping.delete(entry);
+      entry.list = this.#closed;
+      this.#closed.add(entry);
       return;
     }
     if (keepsBytes(connection)) {
@@ -134,12 +141,9 @@ export class FlowTable<F extends Flow> {
   }
 
   #makeRoom(time: number): void {
-    const oldestClosed = first(this.#closed.values());
-    if (oldestClosed !== undefined) this.#remove(oldestClosed);
-    else {
-      const oldest = first(this.#open.values());
-      if (oldest !== undefined) this.#evict(oldest, time);
-    }
+    const closed = this.#closed.first;
+    if (closed !== undefined) this.#remove(closed);
+    else if (this.#open.first !== undefined) this.#evict(this.#open.first, time);
   }
 
   #evict(entry: Entry<F>, time: number): void {
@@ -149,8 +153,8 @@ export class FlowTable<F extends Flow> {
   }
 
   #remove(entry: Entry<F>): void {
-    this.#open.delete(entry.key);
-    this.#closed.delete(entry.key);
+    this.#entries.delete(entry.key);
+    entry.list.remove(entry);
     this.#keeping.delete(entry);
   }
 }

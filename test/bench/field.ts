@@ -32,6 +32,8 @@ export interface Field {
   request(plan: RequestPlan): Promise<TrafficResult>;
   /** Over the loopback of the client namespace; nothing the tracer watches. */
   unrelated(what: 'round-trips' | 'connects', count: number): Promise<TrafficResult>;
+  /** The command that runs `argv` among the clients. */
+  among(argv: readonly string[]): readonly string[];
   /** Runs a command among the clients. */
   inClient(argv: readonly string[]): Promise<void>;
   hold(what: 'stats' | 'empty'): Promise<HeldProcess>;
@@ -57,6 +59,7 @@ export async function openField(): Promise<Field> {
       request: ({ workers, count, perConnection, rate }) =>
         client(['request', ENDPOINT, ...[PORT, workers, count, perConnection, rate].map(String)]),
       unrelated: (what, count) => client([what, String(count)]),
+      among: (argv) => inNamespace(network.client, argv),
       inClient: async (argv) => {
         await runOk(inNamespace(network.client, argv), { timeoutMs: 120_000 });
       },

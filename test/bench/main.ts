@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { attribution } from './attribution.js';
 import { delay } from './delay.js';
 import { type Field, openField } from './field.js';
 import { fullSpeed } from './full-speed.js';
@@ -32,6 +33,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   'moderate-pace': { rounds: [1, 3], requests: [150, 500], run: moderatePace },
   'full-speed': { rounds: [1, 3], requests: [5_000, 20_000], run: fullSpeed },
   memory: { rounds: [1, 1], requests: [20_000, 100_000], run: memory },
+  attribution: { rounds: [1, 3], requests: [30, 100], run: attribution },
   delay: { rounds: [1, 3], requests: [200, 500], run: delay },
 };
 

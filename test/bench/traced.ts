@@ -26,13 +26,20 @@ export interface Traced {
   stop(): Promise<FinalCounters>;
 }
 
-export async function startTraced(): Promise<Traced> {
+/** `args`: further ones of `trace`. `wrap`: changes the command, and keeps its pid. */
+export async function startTraced({
+  args = [],
+  wrap = (argv) => argv,
+}: {
+  args?: readonly string[];
+  wrap?: (argv: readonly string[]) => readonly string[];
+} = {}): Promise<Traced> {
   const folder = mkdtempSync(join(tmpdir(), 'imds-bench-'));
   const log = join(folder, 'imds-trace.log');
   const begun = performance.now();
-  const child = spawn(process.execPath, [...nodeOptions(), TRACER, 'trace', '--quiet', '--log-dir', folder], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const command = [process.execPath, ...nodeOptions(), TRACER, 'trace', '--quiet', '--log-dir', folder, ...args];
+  const [program, ...rest] = wrap(command) as [string, ...string[]];
+  const child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
   const closed = once(child, 'close');
   // A measurement that fails must not leave a tracer behind.
   const abandon = (): void => {

@@ -326,8 +326,9 @@ describeOnKernel('requests as they come over the wire', () => {
       ['answers', 1],
       ['reset'],
     ]);
-    const { result, events } = await exactly(40, { local_port: 40_123, connections });
-    expect(result.ports).toEqual(Array(40).fill(40_123));
+    // Below the ephemeral range: no connection of another test can have it.
+    const { result, events } = await exactly(40, { local_port: 20_123, connections });
+    expect(result.ports).toEqual(Array(40).fill(20_123));
     expect(events.map(({ url }) => url!.query)).toEqual(connections.map((_, i) => `n=${i}`));
   });
 
@@ -336,7 +337,7 @@ describeOnKernel('requests as they come over the wire', () => {
     const { journal, events } = await observe(scene, tracer, 5, async () => {
       for (let i = 0; i < 5; i += 1) {
         const connections: Action[][] = [[['send', requestText(`${ID}?n=${i}`)], ['answers', 1], ['reset']]];
-        pids.push((await sendRaw(scene, python, { address: ADDRESS, local_port: 40_124, connections })).pid);
+        pids.push((await sendRaw(scene, python, { address: ADDRESS, local_port: 20_124, connections })).pid);
       }
     });
     // One key for all connections: they are told apart by their order.

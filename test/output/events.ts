@@ -77,6 +77,7 @@ export const stats: TracerStats = {
   ring_dropped: 1,
   packets_passed_over: 1,
   packets_refused: 0,
+  packets_abandoned: 0,
   truncated: 0,
   connects_dropped: 0,
   connections: 1,

@@ -46,6 +46,13 @@ describe('not in a terminal', () => {
 });
 
 describe('in a terminal', () => {
+  it('does not wait for one that stands still', () => {
+    const set: boolean[] = [];
+    const stream = Object.assign(new FakeStream(true), { _handle: { setBlocking: (on: boolean) => set.push(on) } });
+    new TerminalView(stream);
+    expect(set).toEqual([false]);
+  });
+
   it('shows the lines in colour above a status line that goes away at the end', async () => {
     const stream = new FakeStream(true);
     const view = new TerminalView(stream);

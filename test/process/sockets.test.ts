@@ -3,7 +3,8 @@ import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ProcReader } from '../../src/process/proc.js';
-import { findInode, SocketOwners, socketTables } from '../../src/process/sockets.js';
+import { findInode, socketTables } from '../../src/process/socket-tables.js';
+import { SocketOwners } from '../../src/process/sockets.js';
 import {
   addTo,
   type Child,
@@ -100,7 +101,7 @@ describe('SocketOwners in this namespace', () => {
     const localPort = Number(await child.line(0));
     const addresses = { localAddress: address, localPort, remoteAddress: address, remotePort };
     const { startBootNs } = kernelProcess(child.pid);
-    expect(owners.find(addresses, 0n, true)).toEqual({
+    expect(owners.find(addresses, 0n, 0n)).toEqual({
       holder: { pid: child.pid, startTicks: Number(startBootNs / 10_000_000n) },
     });
   });
@@ -113,17 +114,17 @@ describe('SocketOwners in this namespace', () => {
     child.tell('pid = os.fork(); print(pid) if pid else __import__("time").sleep(60)');
     const fork = Number(await child.line(1));
     cleanUp.add(() => process.kill(fork, 'SIGKILL'));
-    expect(owners.find(addresses, 0n, true)).toMatchObject({ holder: { pid: child.pid }, limits: 'shared' });
+    expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: child.pid }, limits: 'shared' });
     child.tell('s.close(); print("closed")');
     await child.line(2);
-    const heir = owners.find(addresses, 0n, true);
+    const heir = owners.find(addresses, 0n, 0n);
     expect(heir).toMatchObject({ holder: { pid: fork } });
     expect(heir).not.toHaveProperty('limits');
   });
 
   it('says why there is none', () => {
     const none = { localPort: 1, remoteAddress: '198.51.100.9', remotePort: 80 };
-    expect(owners.find({ ...none, localAddress: '127.0.0.1' }, 0n, false)).toEqual({ reason: 'exited' });
+    expect(owners.find({ ...none, localAddress: '127.0.0.1' }, 0n, 0n)).toEqual({ reason: 'exited' });
   });
 });
 
@@ -134,7 +135,7 @@ describe('a namespace whose known processes are all gone (recorded tree)', () =>
     const root = tree(cleanUp, { '7/ns/net': '-> net:[1]' });
     const owners = new SocketOwners(new ProcReader(root), NO_HURRY);
     const addresses = { localAddress: '10.1.2.3', localPort: 1, remoteAddress: '10.1.2.3', remotePort: 80 };
-    expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'exited' });
+    expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'exited' });
     rmSync(join(root, '7'), { recursive: true });
     addTo(root, {
       '8/ns/net': '-> net:[1]',
@@ -142,7 +143,7 @@ describe('a namespace whose known processes are all gone (recorded tree)', () =>
       '8/fd/3': '-> socket:[77]',
       '8/stat': statLine(8, 'x', 1, 99),
     });
-    expect(owners.find(addresses, 0n, true)).toEqual({ holder: { pid: 8, startTicks: 99 } });
+    expect(owners.find(addresses, 0n, 0n)).toEqual({ holder: { pid: 8, startTicks: 99 } });
   });
 });
 
@@ -171,9 +172,11 @@ describe('why a connection has no owner (recorded tree)', () => {
   ] as const)('%s', (_, content, localAddress, sawSocket, reason) => {
     const owners = new SocketOwners(new ProcReader(tree(cleanUp, content)), NO_HURRY);
     const remoteAddress = localAddress.includes(':') ? 'fd00::1' : '10.1.2.3';
-    expect(owners.find({ localAddress, localPort: 1, remoteAddress, remotePort: 80 }, 0n, sawSocket)).toEqual({
-      reason,
-    });
+    expect(owners.find({ localAddress, localPort: 1, remoteAddress, remotePort: 80 }, 0n, sawSocket ? 1n : 0n)).toEqual(
+      {
+        reason,
+      },
+    );
   });
 });
 
@@ -221,21 +224,21 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
       remoteAddress: remote.address,
       remotePort: remote.port,
     });
-    expect(owners.find(side(a, b), 0n, true)).toMatchObject({ holder: { pid: client.pid } });
-    expect(owners.find(side(b, a), 0n, true)).toMatchObject({ holder: { pid: server.pid } });
+    expect(owners.find(side(a, b), 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
+    expect(owners.find(side(b, a), 0n, 0n)).toMatchObject({ holder: { pid: server.pid } });
     client.process.kill('SIGKILL');
     await client.ended();
-    expect(owners.find(side(a, b), 0n, true)).toEqual({ reason: 'exited' });
+    expect(owners.find(side(a, b), 0n, 0n)).toEqual({ reason: 'exited' });
   });
 
   it('finds one in a namespace that is newer than its list', async () => {
     const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
     const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
-    expect(owners.find(addresses, 0n, true)).not.toHaveProperty('holder');
+    expect(owners.find(addresses, 0n, 0n)).not.toHaveProperty('holder');
     await inside('b', SERVER('10.77.0.2')).line(0);
     const client = inside('b', CLIENT('10.77.0.2', 40_001));
     await client.line(0);
-    expect(owners.find(addresses, 0n, true)).toMatchObject({ holder: { pid: client.pid } });
+    expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
   });
 
   it('finds the holder in another namespace than the socket (opened, then moved)', async () => {
@@ -246,7 +249,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     expect(await client.line(1)).toBe('0');
     const addresses = { localAddress: '10.77.0.2', localPort: 40_002, remoteAddress: '10.77.0.2', remotePort: 8080 };
     const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
-    expect(owners.find(addresses, 0n, true)).toMatchObject({ holder: { pid: client.pid } });
+    expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
   });
 
   it('blames nobody for addresses that two namespaces have, unless the cgroup tells which', async () => {
@@ -262,11 +265,11 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     }
     const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: '127.0.0.1', remotePort: 8080 };
     const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
-    expect(owners.find(addresses, 0n, true)).toEqual({ reason: 'ambiguous' });
-    expect(owners.find(addresses, 1n << 60n, true)).toEqual({ reason: 'ambiguous' });
+    expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'ambiguous' });
+    expect(owners.find(addresses, 1n << 60n, 0n)).toEqual({ reason: 'ambiguous' });
     if (cgroupMount === undefined) return;
     const id = statSync(cgroupPath, { bigint: true }).ino;
-    expect(owners.find(addresses, id, true)).toMatchObject({ holder: { pid: clients[0]!.pid } });
+    expect(owners.find(addresses, id, 0n)).toMatchObject({ holder: { pid: clients[0]!.pid } });
     for (const client of clients) {
       client.process.kill('SIGKILL');
       await client.ended();
@@ -317,7 +320,7 @@ describe('SocketOwners on a large host (recorded tree)', () => {
     const times: number[] = [];
     for (let i = 0; i < 3; i++) {
       const started = performance.now();
-      const owner = owners.find(addresses, 0n, true);
+      const owner = owners.find(addresses, 0n, 0n);
       times.push(performance.now() - started);
       expect(owner).toMatchObject({ holder: { pid: 990, startTicks: 990 } });
     }
@@ -330,7 +333,7 @@ describe('SocketOwners on a large host (recorded tree)', () => {
       Array.from({ length: 6000 }, (_, fd) => [`1500/fd/${fd}`, `-> socket:[${900_000 + fd}]`]),
     );
     addTo(root, { ...hostile, '1500/ns/net': '-> net:[4026531840]', '1500/stat': statLine(1500, 'x', 1, 1500) });
-    const owner = new SocketOwners(new ProcReader(root), NO_HURRY).find(addresses, 0n, true);
+    const owner = new SocketOwners(new ProcReader(root), NO_HURRY).find(addresses, 0n, 0n);
     expect(owner).toEqual({ holder: { pid: 990, startTicks: 990 }, limits: 'lookup_limit' });
   });
 });
@@ -344,13 +347,13 @@ describe.skipIf(!isRoot)('SocketOwners without the right to look (root only)', (
     const addresses = { localAddress: '127.0.0.1', localPort, remoteAddress: '127.0.0.1', remotePort };
     process.seteuid!(65_534);
     try {
-      expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, true)).toEqual({
+      expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, 0n)).toEqual({
         reason: 'not_permitted',
       });
     } finally {
       process.seteuid!(0);
     }
-    expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, true)).toMatchObject({
+    expect(new SocketOwners(new ProcReader('/proc'), NO_HURRY).find(addresses, 0n, 0n)).toMatchObject({
       holder: { pid: client.pid },
     });
   });

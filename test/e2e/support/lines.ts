@@ -29,11 +29,12 @@ export class JsonLines<T> {
     try {
       const { ino, size } = fstatSync(fd);
       let known = this.#files.get(ino);
-      if (known === undefined) {
+      // A shorter file is another one, which got the number of one that was deleted.
+      if (known === undefined || size < known.offset) {
         known = { offset: 0, decoder: new StringDecoder('utf8'), rest: '', objects: [] };
         this.#files.set(ino, known);
       }
-      if (size <= known.offset) return known.objects;
+      if (size === known.offset) return known.objects;
       const more = Buffer.alloc(size - known.offset);
       const length = readSync(fd, more, 0, more.length, known.offset);
       known.offset += length;

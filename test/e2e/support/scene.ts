@@ -106,7 +106,9 @@ export async function observe<T>(
     timeoutMs,
   );
   await until(
-    () => `${count} events for ${journal().length} journal entries; there are ${events().length}\n${tracer.stderr()}`,
+    () =>
+      `${count} events for ${journal().length} journal entries; there are ${events().length}, and ` +
+      `${tracer.events().length} of the whole machine since the start\n${tracer.stderr()}`,
     () => events().length >= count,
     timeoutMs,
   );
