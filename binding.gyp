@@ -23,6 +23,8 @@
         'native/source_file.c',
         'native/route.c',
         'native/socket_diag.c',
+        'native/early_owner.c',
+        'native/notify.c',
         'native/file_input.c',
         'native/pcapng.c',
         'native/record_queue.c',

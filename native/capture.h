@@ -167,4 +167,33 @@ IMDS_API int32_t imds_netns_find_socket(const struct imds_netns *netns, const st
 
 IMDS_API void imds_netns_close(struct imds_netns *netns);
 
+/* A process that held a connection's socket when its SYN was captured, as /proc showed it then: files as they were, cut at their room. */
+struct imds_owner {
+	uint32_t pid;
+	uint32_t netns; /* of the socket */
+	uint32_t inode; /* of the socket */
+	int32_t stat_length;
+	int32_t status_length;
+	int32_t cgroup_length;
+	int32_t argv_length;
+	int32_t executable_length;
+	char stat[1024];
+	char status[4096];
+	char cgroup[4096];
+	char argv[8200]; /* /proc/PID/cmdline */
+	char executable[4096]; /* where /proc/PID/exe points to; empty where that may not be seen */
+};
+
+/*
+ * What the libpcap source has found of a connection at its SYN, once: 1 and `owner` filled, 0 for nothing. The query's
+ * cookie has no part in it. Any thread.
+ */
+IMDS_API int32_t imds_owner_take(const struct imds_socket_query *query, struct imds_owner *owner);
+
+/*
+ * Sends a state to the service manager (sd_notify(3)). address: NOTIFY_SOCKET, a path or `@` and an abstract name. Never
+ * waits. 0, or -errno: -EAGAIN where the manager has too much unread, -EINVAL for an address of neither kind.
+ */
+IMDS_API int32_t imds_notify(const char *address, const char *text);
+
 #endif

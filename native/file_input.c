@@ -308,23 +308,29 @@ int64_t imds_input_peek(struct imds_input *input, uint8_t *to, size_t count)
 	return (int64_t)count;
 }
 
+/*
+ * Gives what is there and waits only where nothing is, so that stdio's buffer costs a slow pipe no delay. Without that
+ * buffer stdio asks for byte after byte.
+ */
 static ssize_t stream_read(void *cookie, char *to, size_t count)
 {
-	int64_t done = imds_input_read(cookie, (uint8_t *)to, count);
+	struct imds_input *input = cookie;
+	struct window *window = input->started || start(input) ? fill(input) : NULL;
 
-	if (done < 0)
+	if (!window) {
 		errno = EIO;
-	return (ssize_t)done;
+		return input->error[0] ? -1 : 0;
+	}
+	if (count > window->end - window->at)
+		count = window->end - window->at;
+	memcpy(to, window->bytes + window->at, count);
+	window->at += count;
+	return (ssize_t)count;
 }
 
 FILE *imds_input_stream(struct imds_input *input)
 {
-	FILE *stream = fopencookie(input, "r", (cookie_io_functions_t){ .read = stream_read });
-
-	/* The input has buffers of its own; stdio's would be asked to be filled before the bytes that are there are used. */
-	if (stream)
-		setvbuf(stream, NULL, _IONBF, 0);
-	return stream;
+	return fopencookie(input, "r", (cookie_io_functions_t){ .read = stream_read });
 }
 
 uint64_t imds_input_bytes(const struct imds_input *input)

@@ -16,7 +16,7 @@
 #include "record_queue.h"
 #include "source.h"
 
-#define QUEUE_BYTES (4 * 1024 * 1024)
+#define QUEUE_BYTES (1024 * 1024)
 
 struct file_source {
 	struct imds_input *input;

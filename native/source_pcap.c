@@ -14,8 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "early_owner.h"
 #include "packet_tap.h"
 #include "record_queue.h"
 #include "route.h"
@@ -30,6 +33,10 @@
 #define FILTER_BYTES (FILTER_ENDPOINTS * 192)
 /* After the interface went away it is looked for this often. */
 #define RETRY_MS 500
+/* Before other programs, behind what is real-time (nice(2)). */
+#define NICE (-15)
+/* Network namespaces that were entered are let go of within this time. */
+#define SWEEP_MS 1000
 
 struct live_source {
 	char interface[IF_NAMESIZE];
@@ -38,6 +45,7 @@ struct live_source {
 	uint64_t kernel_dropped; /* of handles that are closed */
 	char problem[256];
 	struct imds_tap tap;
+	struct imds_early_owners *owners;
 	struct imds_queue *queue;
 	pthread_t thread;
 	bool running;
@@ -223,6 +231,8 @@ static void on_packet(u_char *argument, const struct pcap_pkthdr *header, const 
 
 	if (!record)
 		return;
+	/* Before the record is handed over, so that what was found is there when it is asked for. */
+	imds_early_owners_packet(source->owners, record);
 	if (imds_queue_put(source->queue, record, false) == 0)
 		imds_tap_captured(&source->tap, record);
 	else
@@ -261,14 +271,29 @@ static void reopen(struct live_source *source)
 	pthread_mutex_unlock(&source->lock);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
 static void *read_packets(void *argument)
 {
 	struct live_source *source = argument;
 	struct pollfd fds[] = { { .fd = source->quit_fd, .events = POLLIN }, { .events = POLLIN } };
+	int64_t swept_ms = now_ms();
 
+	/* Of this thread alone. It works for microseconds at a time, and what it comes too late for is lost; not needed to go on. */
+	setpriority(PRIO_PROCESS, 0, NICE);
 	for (;;) {
+		if (now_ms() - swept_ms >= SWEEP_MS) {
+			swept_ms = now_ms();
+			imds_early_owners_sweep(source->owners);
+		}
 		fds[1].fd = source->handle ? pcap_get_selectable_fd(source->handle) : -1;
-		if (poll(fds, 2, source->handle ? -1 : RETRY_MS) < 0 && errno != EINTR)
+		if (poll(fds, 2, source->handle ? SWEEP_MS : RETRY_MS) < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents)
 			break;
@@ -333,6 +358,7 @@ static void source_free(void *state)
 
 	if (source->handle)
 		pcap_close(source->handle);
+	imds_early_owners_free(source->owners);
 	imds_queue_free(source->queue);
 	imds_tap_free(&source->tap);
 	if (source->quit_fd >= 0)
@@ -363,7 +389,7 @@ static int start(struct live_source *source, const struct imds_endpoint *endpoin
 		snprintf(source->interface, sizeof(source->interface), "%s", interface);
 	else
 		choose_interface(&source->tap, source->interface);
-	if (source->quit_fd < 0 || !source->queue)
+	if (source->quit_fd < 0 || !source->queue || !source->owners)
 		return imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left");
 	if ((result = open_handle(source->interface, &source->tap, &source->handle, error)))
 		return result;
@@ -389,6 +415,7 @@ struct imds_source *imds_open_pcap_live(const struct imds_endpoint *endpoints, u
 	pthread_mutex_init(&source->lock, NULL);
 	source->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	source->queue = imds_queue_new(QUEUE_BYTES);
+	source->owners = imds_early_owners_new();
 	if (start(source, endpoints, count, interface, error) == 0) {
 		snprintf(description, sizeof(description), "%s on %s (%s%s)", pcap_lib_version(), source->interface,
 			 imds_link_name(source->link_type), interface ? "" : "; chosen by the routes to the endpoints");

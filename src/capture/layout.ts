@@ -61,6 +61,22 @@ export const Layout = {
   },
   netns: { inode: 0, size: 12 },
   socketQuery: { cookie: 0, localAddress: 8, remoteAddress: 24, localPort: 40, remotePort: 42, size: 48 },
+  owner: {
+    pid: 0,
+    netns: 4,
+    inode: 8,
+    statLength: 12,
+    statusLength: 16,
+    cgroupLength: 20,
+    argvLength: 24,
+    executableLength: 28,
+    stat: 32,
+    status: 1056,
+    cgroup: 5152,
+    argv: 9248,
+    executable: 17448,
+    size: 21544,
+  },
   socket: { cookie: 0, inode: 8, size: 16 },
 } as const;
 

@@ -33,6 +33,8 @@ export interface NativeModule {
   netnsOpen(path: string, netns: Buffer): number;
   netnsFindSocket(netns: Buffer, query: Buffer, socket: Buffer): number;
   netnsClose(netns: Buffer): void;
+  ownerTake(query: Buffer, owner: Buffer): number;
+  notify(address: string, text: string): number;
 }
 
 const LIBRARY = 'build/Release/imds_capture.so';
@@ -82,6 +84,8 @@ export function load(path: string): NativeModule {
     netnsOpen: library.func('int32_t imds_netns_open(const char *path, void *netns)'),
     netnsFindSocket: library.func('int32_t imds_netns_find_socket(void *netns, void *query, void *socket)'),
     netnsClose: library.func('void imds_netns_close(void *netns)'),
+    ownerTake: library.func('int32_t imds_owner_take(void *query, void *owner)'),
+    notify: library.func('int32_t imds_notify(const char *address, const char *text)'),
   };
 }
 

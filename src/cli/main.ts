@@ -8,6 +8,7 @@ import { version } from '../version.js';
 import { doctorCommand } from './doctor.js';
 import { labCommand } from './lab.js';
 import { replayCommand } from './replay.js';
+import { serviceCommand } from './service.js';
 import { traceCommand } from './trace.js';
 
 /** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
@@ -22,6 +23,7 @@ const program = new Command('imds-tracer')
   .addCommand(replayCommand())
   .addCommand(labCommand())
   .addCommand(doctorCommand())
+  .addCommand(serviceCommand())
   .addHelpText(
     'after',
     `

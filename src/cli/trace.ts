@@ -1,7 +1,8 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { describeLive, openLive } from '../capture/choose.js';
-import { openNamespaceSockets } from '../capture/socket-diag.js';
+import { nativeModule } from '../capture/native.js';
+import { openNamespaceSockets, takeEarlyOwner } from '../capture/socket-diag.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, type ExitStatus } from '../errors.js';
 import { Judge } from '../imds/judge.js';
@@ -17,6 +18,7 @@ import { formatText } from '../output/text.js';
 import type { TracerEvent, TracerStats } from '../output/types.js';
 import { Pipeline } from '../pipeline.js';
 import { Attributor } from '../process/attribution.js';
+import { ServiceManager } from '../service/notify.js';
 import { type LiveTracer, runTracer } from '../tracer.js';
 import { version } from '../version.js';
 import { hostContext } from './host.js';
@@ -55,7 +57,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
   const logs = new LogFiles(options.logDir, hostContext());
   const view = options.quiet ? undefined : new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined);
   const learned = new LearnedSecrets();
-  const processes = new Attributor({ openNamespace: openNamespaceSockets });
+  const processes = new Attributor({ openNamespace: openNamespaceSockets, takeEarlyOwner });
   const write = (event: TracerEvent): void => {
     const shown = redactEvent(event, learned);
     const text = formatText(shown);
@@ -68,7 +70,11 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
   let lab: Lab | undefined;
   let tracer: LiveTracer | undefined;
   let complete = false;
-  const stop = stopOnSignal(() => tracer?.stop());
+  const manager = ServiceManager.fromEnvironment((address, state) => nativeModule().notify(address, state));
+  const stop = stopOnSignal(() => {
+    manager.tell('stopping');
+    tracer?.stop();
+  });
   try {
     if (options.evidence !== undefined) evidence = new EvidenceDump(options.evidence, learned);
     if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
@@ -108,12 +114,21 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
       onTick: (stats) => {
         view?.status(stats);
         watch.look();
+        // After records were worked off or waited for, not by a timer of its own: a loop that stands still is not fed.
+        manager.tell('watchdog', watch.problem ?? statusLine(opened.source.kind, stats));
       },
     });
+    manager.tell('ready', statusLine(source.kind, tracer.stats()));
     if (stop.requested) tracer.stop();
     if (options.durationMs !== undefined) stop.after(options.durationMs);
     // To a service it says "open the logs anew" (logrotate); in a terminal, that the terminal is gone.
-    const onHangup = process.stdout.isTTY ? tracer.stop : (): void => logs.reopen();
+    const onHangup = process.stdout.isTTY
+      ? tracer.stop
+      : (): void => {
+          manager.tell('reloading');
+          logs.reopen();
+          manager.tell('ready');
+        };
     process.on('SIGHUP', onHangup);
     let labError: unknown;
     lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch((error: unknown) => {
@@ -148,18 +163,26 @@ const LAB_UNSEEN =
 /** Says on standard error when a source can't capture any more, and when it can again. */
 class SourceWatch {
   interrupted = false;
-  #problem: string | undefined;
+  /** Why nothing is captured at present. */
+  problem: string | undefined;
 
   constructor(private readonly source: CaptureSource) {}
 
   look(): void {
     const problem = this.source.problem?.();
-    if (problem === this.#problem) return;
-    this.#problem = problem;
+    if (problem === this.problem) return;
+    this.problem = problem;
     if (problem !== undefined) this.interrupted = true;
     process.stderr.write(`imds-tracer: ${escapeText(problem ?? 'capturing goes on')}\n`);
   }
 }
+
+/** What `systemctl status` shows. */
+const statusLine = (
+  kind: CaptureSource['kind'],
+  { requests, by_verdict: verdicts, ring_dropped }: TracerStats,
+): string =>
+  `tracing (${kind}): ${requests} requests, ${verdicts['normal_mode'] ?? 0} without a token, ${ring_dropped} packets lost`;
 
 /** Whether every request of the run is in the log, with its process. */
 function isComplete(stats: TracerStats): boolean {

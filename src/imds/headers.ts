@@ -5,9 +5,9 @@ import type { ProviderName } from './types.js';
 /** What of a request's headers matters to its judgement. Holds no token. */
 export interface SeenHeaders {
   /** Providers whose token header is there: `true` where it has a value; of several, each, as a service may look at any. */
-  tokens: Map<ProviderName, boolean>;
+  tokens: ReadonlyMap<ProviderName, boolean>;
   /** The TTL header's value; `differing` where there are several that differ, of which no number can be made. */
-  ttls: Map<ProviderName, string | typeof DIFFERING_TTLS>;
+  ttls: ReadonlyMap<ProviderName, string | typeof DIFFERING_TTLS>;
   /** A constant header of another cloud is there. */
   foreign: boolean;
   /** X-Forwarded-For is there. */
@@ -20,6 +20,9 @@ export interface SeenHeaders {
 
 export const DIFFERING_TTLS: unique symbol = Symbol('differing');
 
+/** Most requests have neither token nor TTL, and hardly any more than one. */
+const NONE: ReadonlyMap<ProviderName, never> = new Map<ProviderName, never>();
+
 type Reader = (seen: SeenHeaders, value: string) => void;
 
 const READERS: ReadonlyMap<string, readonly Reader[]> = readers();
@@ -28,8 +31,8 @@ const LONGEST = Math.max(...[...READERS.keys()].map((name) => name.length));
 /** One pass over the headers; names compare without regard to case and as a whole (RFC 9110 5.1). */
 export function seenHeaders(headers: readonly HttpHeader[]): SeenHeaders {
   const seen: SeenHeaders = {
-    tokens: new Map(),
-    ttls: new Map(),
+    tokens: NONE,
+    ttls: NONE,
     foreign: false,
     forwardedFor: false,
     forwarded: false,
@@ -37,7 +40,8 @@ export function seenHeaders(headers: readonly HttpHeader[]): SeenHeaders {
   };
   for (const { name, value } of headers) {
     if (name.length > LONGEST) continue;
-    for (const read of READERS.get(name.toLowerCase()) ?? []) read(seen, value.trim());
+    const found = READERS.get(name.toLowerCase());
+    if (found !== undefined) for (const read of found) read(seen, value.trim());
   }
   return seen;
 }
@@ -48,11 +52,13 @@ function readers(): Map<string, Reader[]> {
 
   for (const provider of PROVIDERS) {
     add(provider.tokenHeader, (seen, value) => {
-      seen.tokens.set(provider.name, value !== '' && seen.tokens.get(provider.name) !== false);
+      const all = value !== '' && seen.tokens.get(provider.name) !== false;
+      seen.tokens = new Map(seen.tokens).set(provider.name, all);
     });
     add(provider.ttlHeader, (seen, value) => {
       const before = seen.ttls.get(provider.name);
-      seen.ttls.set(provider.name, before === undefined || before === value ? value : DIFFERING_TTLS);
+      const all = before === undefined || before === value ? value : DIFFERING_TTLS;
+      seen.ttls = new Map(seen.ttls).set(provider.name, all);
     });
   }
   for (const { name, value: wanted } of FOREIGN_CLOUDS.flatMap((cloud) => cloud.headers)) {

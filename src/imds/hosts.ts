@@ -16,6 +16,8 @@ export class HostNames {
 
   /** `authority`: `name`, `name:port`, `1.2.3.4`, `[fd00::1]:80`, in any case. Without a port any port is meant. Linear in its length. */
   has(authority: string): boolean {
+    // As nearly all are.
+    if (this.#names.has(authority)) return true;
     const match = AUTHORITY.exec(authority.toLowerCase());
     if (!match) return false;
     const [, name, port] = match;

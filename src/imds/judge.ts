@@ -29,13 +29,14 @@ export class Judge {
    */
   begin(head: RequestHead, endpoint: Endpoint, entityId?: string): PendingJudgement {
     const judged = judgeHead(head, this.#rulesOf(endpoint));
-    return { ...judged, ...this.#tokenRequestOf(judged, entityId) };
+    const tokenRequest = this.#tokenRequestOf(judged, entityId);
+    return tokenRequest === undefined ? judged : { ...judged, tokenRequest };
   }
 
   /** The judgement, with the answer or, after the connection's end or the time-out, without. Call it once. */
   finish(pending: PendingJudgement, response: ResponseHead | undefined, entityId?: string): Judgement {
     const { provider, kind, severity, tokenPresent, ttlSeconds } = pending;
-    const tokenRequest = pending.tokenRequest ?? this.#tokenRequestOf(pending, entityId).tokenRequest;
+    const tokenRequest = pending.tokenRequest ?? this.#tokenRequestOf(pending, entityId);
     const { verdict, reason } = OUTCOMES[kind](response?.status, pending);
     const reasons: Reason[] = [...pending.reasons];
     if (reason) reasons.push(reason);
@@ -43,15 +44,10 @@ export class Judge {
     if (kind === 'without_token' && tokenRequest) {
       reasons.push(tokenRequest.granted ? 'fallback_after_token_issue' : 'fallback_after_token_refused');
     }
-    return {
-      provider,
-      verdict,
-      level: LEVELS[verdict],
-      severity,
-      reasons: reasons.sort(),
-      tokenPresent,
-      ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
-    };
+    const level = LEVELS[verdict];
+    const judgement: Judgement = { provider, verdict, level, severity, reasons: reasons.sort(), tokenPresent };
+    if (ttlSeconds !== undefined) judgement.ttlSeconds = ttlSeconds;
+    return judgement;
   }
 
   /** The judgement of bytes that are no request head. */
@@ -74,14 +70,9 @@ export class Judge {
     return rules;
   }
 
-  #tokenRequestOf({ kind, time }: HeadJudgement, entityId: string | undefined): { tokenRequest?: TokenRequest } {
-    if (entityId === undefined) return {};
-    const found =
-      kind === 'token_request'
-        ? this.#tokenRequests.note(entityId, time)
-        : kind === 'without_token'
-          ? this.#tokenRequests.before(entityId, time)
-          : undefined;
-    return found ? { tokenRequest: found } : {};
+  #tokenRequestOf({ kind, time }: HeadJudgement, entityId: string | undefined): TokenRequest | undefined {
+    if (entityId === undefined) return undefined;
+    if (kind === 'token_request') return this.#tokenRequests.note(entityId, time);
+    return kind === 'without_token' ? this.#tokenRequests.before(entityId, time) : undefined;
   }
 }

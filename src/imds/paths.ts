@@ -1,3 +1,5 @@
+import { memo } from '../memo.js';
+
 /** Reading request targets. Everything here is linear in the target's length, whatever the target. */
 
 export interface UrlParts {
@@ -37,8 +39,10 @@ export function targetAuthority(target: string): string | undefined {
   return authority.slice(authority.lastIndexOf('@') + 1);
 }
 
-export function judgedPath(target: string): JudgedPath {
-  let text = urlParts(target).path.toLowerCase();
+export const judgedPath = (target: string): JudgedPath => judge(urlParts(target).path);
+
+const judge = memo((path: string): JudgedPath => {
+  let text = path.toLowerCase();
   let plain = true;
 
   const fragment = text.indexOf('#');
@@ -61,7 +65,7 @@ export function judgedPath(target: string): JudgedPath {
     if (VERSION.test(segments[i]!)) segments[i] = 'latest';
   }
   return { path: `/${segments.join('/')}`, plain };
-}
+});
 
 /** `path` (judged) is `family` or lies below it. */
 export const isUnder = (path: string, family: string): boolean =>

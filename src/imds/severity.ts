@@ -1,3 +1,4 @@
+import { memo } from '../memo.js';
 import type { Severity } from './types.js';
 
 /** What stands before the part that matters: `/latest/meta-data/…`, `/volcstack/latest/…`, `/latest/dynamic/…`. */
@@ -32,7 +33,7 @@ const ROWS = TABLE.map(([severity, path]) => ({ severity, segments: path.split('
 const DEEPEST = Math.max(...ROWS.map((row) => row.segments.length)) + ROOTS.size;
 
 /** Severity of a judged path (paths.ts). */
-export function severityOf(path: string): Severity {
+export const severityOf = memo((path: string): Severity => {
   const segments = path.split('/', 1 + DEEPEST).slice(1);
   let start = 0;
   while (start < segments.length && ROOTS.has(segments[start]!)) start++;
@@ -42,4 +43,4 @@ export function severityOf(path: string): Severity {
       return segment !== undefined && (wanted === '*' || wanted === segment);
     });
   return ROWS.find(fits)?.severity ?? 'low';
-}
+});

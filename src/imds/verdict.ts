@@ -97,10 +97,12 @@ export function judgeHead(head: RequestHead, rules: EndpointRules): HeadJudgemen
 
   if (kind === 'without_token') {
     if (seen.tokens.has(provider.name)) reasons.push('empty_token');
-    if ([...seen.tokens.keys()].some((name) => name !== provider.name)) reasons.push('wrong_provider_token');
+    if (seen.tokens.size > (seen.tokens.has(provider.name) ? 1 : 0)) reasons.push('wrong_provider_token');
   }
-  const common = { time: head.time, provider: provider.name, kind, severity, tokenPresent };
-  if (kind !== 'token_request') return { ...common, reasons, illFormed: false };
+  const { time } = head;
+  if (kind !== 'token_request') {
+    return { time, provider: provider.name, kind, severity, reasons, illFormed: false, tokenPresent };
+  }
 
   const refusal = tokenRequestRefusal(head.method, provider, seen);
   if (refusal) reasons.push(refusal);
@@ -109,8 +111,12 @@ export function judgeHead(head: RequestHead, rules: EndpointRules): HeadJudgemen
   }
   const ttlSeconds = decimal(seen.ttls.get(provider.name));
   return {
-    ...common,
+    time,
+    provider: provider.name,
+    kind,
+    severity,
     reasons,
+    tokenPresent,
     illFormed: refusal !== undefined || (provider.refusesForwardedToken && seen.forwardedFor),
     ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
   };

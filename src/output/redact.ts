@@ -1,4 +1,5 @@
 import type { Judgement } from '../imds/types.js';
+import { memo } from '../memo.js';
 import type { Attribution, ProcessInfo, ProcessSummary } from '../process/types.js';
 import { decodeLatin1 } from '../text.js';
 import type { HttpHeader, UnparsedBytes } from '../wire/types.js';
@@ -69,15 +70,15 @@ function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownReque
   if (request !== undefined) {
     for (const { name, value } of request.headers) if (isSecretHeader(name)) learned.learn(value);
     shown.request = {
-      method: redactBounded(request.method, MAX_METHOD, learned),
+      method: knownTexts.redact(request.method, MAX_METHOD, learned),
       target: redactTarget(request.target, learned),
       version: request.version,
       headBytes: request.headBytes,
     };
     const host = firstHeader(request.headers, 'host');
     const userAgent = firstHeader(request.headers, 'user-agent');
-    if (host !== undefined) shown.request.host = redactBounded(host, MAX_HEADER, learned);
-    if (userAgent !== undefined) shown.request.userAgent = redactBounded(userAgent, MAX_HEADER, learned);
+    if (host !== undefined) shown.request.host = knownTexts.redact(host, MAX_HEADER, learned);
+    if (userAgent !== undefined) shown.request.userAgent = knownTexts.redact(userAgent, MAX_HEADER, learned);
   }
   if (response !== undefined) {
     shown.response = { time: response.time, status: response.status };
@@ -90,9 +91,9 @@ function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownReque
 }
 
 /** Headers whose value is secret as a whole; in a real head any name that ends like a token's is one. */
-function isSecretHeader(name: string): boolean {
-  return MAY_HOLD_SECRET.test(name) && name.length <= 128 && secretKind(name) !== undefined;
-}
+const isSecretHeader = memo(
+  (name: string): boolean => MAY_HOLD_SECRET.test(name) && name.length <= 128 && secretKind(name) !== undefined,
+);
 
 function firstHeader(headers: readonly HttpHeader[], lowerCaseName: string): string | undefined {
   for (const { name, value } of headers) {
@@ -100,6 +101,38 @@ function firstHeader(headers: readonly HttpHeader[], lowerCaseName: string): str
   }
   return undefined;
 }
+
+/** Texts up to this length, and how many of them, are known again. */
+const MAX_KNOWN_LENGTH = 256;
+const MAX_KNOWN = 256;
+
+/**
+ * Methods, hosts and user agents that hold no secret, as far as was learned: nearly all requests have one of a few. A text
+ * is kept only once it is shown as it is, and as a copy, for a piece of a head would keep the head.
+ */
+class KnownTexts {
+  #learned: LearnedSecrets | undefined;
+  #version = 0;
+  readonly #texts = new Map<string, string>();
+
+  redact(bytes: string, limit: number, learned: LearnedSecrets): string {
+    if (learned !== this.#learned || learned.version !== this.#version) {
+      this.#learned = learned;
+      this.#version = learned.version;
+      this.#texts.clear();
+    }
+    const known = bytes.length <= limit ? this.#texts.get(bytes) : undefined;
+    if (known !== undefined) return known;
+    const shown = redactBounded(bytes, limit, learned);
+    if (shown === bytes && shown.length <= MAX_KNOWN_LENGTH) {
+      if (this.#texts.size >= MAX_KNOWN) this.#texts.clear();
+      this.#texts.set(shown, shown);
+    }
+    return shown;
+  }
+}
+
+const knownTexts = new KnownTexts();
 
 /** Of wire bytes (latin1). */
 function redactBounded(bytes: string, limit: number, learned: Pick<LearnedSecrets, 'redact'>): string {

@@ -6,7 +6,7 @@ import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
 import { LruMap, OWN_BYTES, type Weight } from './lru.js';
 import type { OpenNamespace } from './namespaces.js';
-import { MAX_ARGV_BYTES, ProcReader, type RawArguments, type RawText } from './proc.js';
+import { MAX_ARGV_BYTES, ProcReader, parseStat, parseUid, type RawArguments, type RawText } from './proc.js';
 import {
   decodeRaw,
   describeProgram,
@@ -19,7 +19,7 @@ import {
   summaryBytes,
 } from './process-table.js';
 import { type Holder, type SearchTimes, type SocketOwner, SocketOwners } from './sockets.js';
-import type { Attribution, ProcessInfo, SocketAddresses } from './types.js';
+import type { Attribution, EarlyOwner, ProcessInfo, SocketAddresses } from './types.js';
 import { UserNames } from './users.js';
 
 /** A connection as the packets of it know it; a `PacketRecord` is one. */
@@ -37,6 +37,8 @@ export interface AttributorOptions {
   searchTimes?: SearchTimes;
   /** How network namespaces are asked for sockets; without it their tables in /proc are read. */
   openNamespace?: OpenNamespace;
+  /** What the source found of a connection's process as it captured the SYN. */
+  takeEarlyOwner?: (addresses: SocketAddresses) => EarlyOwner | undefined;
 }
 
 /** Bounds, for whatever local users do; bytes are those of the texts and objects remembered. */
@@ -109,13 +111,21 @@ export class Attributor {
   readonly #clients = new LruMap<number, Described>(LIMITS.clients.entries, LIMITS.clients.bytes, OWN_BYTES);
   readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, OWN_BYTES);
   readonly #hostId: string;
+  readonly #takeEarlyOwner: AttributorOptions['takeEarlyOwner'];
 
-  constructor({ procRoot = '/proc', passwdFile = '/etc/passwd', searchTimes, openNamespace }: AttributorOptions = {}) {
+  constructor({
+    procRoot = '/proc',
+    passwdFile = '/etc/passwd',
+    searchTimes,
+    openNamespace,
+    takeEarlyOwner,
+  }: AttributorOptions = {}) {
     this.#proc = new ProcReader(procRoot);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);
     this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads);
     this.#sockets = new SocketOwners(this.#proc, searchTimes, openNamespace);
+    this.#takeEarlyOwner = takeEarlyOwner;
     // A boot id is random and says which host it is as well; pids and start times are anew with each boot.
     this.#hostId = this.#proc.read('sys/kernel/random/boot_id', 64)?.trim() || hostname();
   }
@@ -140,7 +150,9 @@ export class Attributor {
     const key = keyOfFlow(flow);
     const known = this.#connections.get(key);
     if (known !== undefined) return known.attribution;
-    const described = this.#searches.run(() => this.#describeOwner(flow));
+    const early = flow.cookie === 0n ? this.#takeEarlyOwner?.(flow) : undefined;
+    const described =
+      (early && this.#describeEarly(flow, early)) ?? this.#searches.run(() => this.#describeOwner(flow));
     if (described === undefined) return NO_TIME;
     // What was not found for want of time is looked for again, when there is time.
     if (described.attribution.detail !== 'lookup_limit') this.#connections.set(key, described);
@@ -228,9 +240,35 @@ export class Attributor {
     const owner: SocketOwner = this.#sockets.find(flow, flow.cgroupId, flow.cookie, (holder) =>
       clients.set(holder.pid, this.#readClient(holder)),
     );
+    return this.#describeHolder(owner, (holder) =>
+      clients.has(holder.pid) ? clients.get(holder.pid) : this.#readClient(holder),
+    );
+  }
+
+  /** Undefined where what was found makes no sense. */
+  #describeEarly(flow: FlowIdentity, early: EarlyOwner): Described | undefined {
+    const stat = parseStat(early.stat);
+    const uid = parseUid(early.status);
+    if (stat === undefined || uid === undefined) return undefined;
+    const { pid, netns, executable } = early;
+    const { startTicks, comm, parentPid } = stat;
+    const argv = early.argv.slice(0, MAX_ARGV_BYTES);
+    const truncated = early.argv.length > MAX_ARGV_BYTES;
+    const places = parseCgroupFile(early.cgroup);
+    const client: Client = { pid, startTicks, comm, uid, netns, argv, truncated, executable, ...places };
+    // The parents first: they may be gone a moment later, too.
+    const ancestors = this.#processes.ancestorsFromProc(parentPid, startTicks, LIMITS.ancestors);
+    const holder: Holder = { pid, startTicks };
+    const owner = this.#searches.run(() => this.#sockets.confirm(flow, holder, early));
+    return this.#describeHolder(owner ?? { holder, limits: 'lookup_limit' }, (eldest) =>
+      eldest.pid === pid ? { client, ancestors } : this.#readClient(eldest),
+    );
+  }
+
+  #describeHolder(owner: SocketOwner, clientOf: (holder: Holder) => FoundClient | undefined): Described {
     if (owner.holder === undefined) return this.#describeNone(owner.reason);
     const { holder, limits } = owner;
-    const found = clients.has(holder.pid) ? clients.get(holder.pid) : this.#readClient(holder);
+    const found = clientOf(holder);
     if (found === undefined) return this.#describeNone('exited');
     const { client, ancestors } = found;
     const detail = limits ?? (client.truncated ? 'arguments_truncated' : undefined);

@@ -75,9 +75,7 @@ export class ProcReader {
 
   /** Real user id, as `bpf_get_current_uid_gid` gives it. */
   uid(pid: number): number | undefined {
-    // The kernel escapes line breaks in the name (first line), so no process can forge this one: fs/proc/array.c.
-    const match = /^Uid:\t(\d+)/m.exec(this.read(`${pid}/status`, 4096) ?? '');
-    return match === null ? undefined : Number(match[1]);
+    return parseUid(this.read(`${pid}/status`, 4096) ?? '');
   }
 
   /** /proc/PID/cgroup as it is. */
@@ -189,6 +187,13 @@ export function parseStat(text: RawText): ProcStat | undefined {
   const startTicks = Number(fields[19]);
   if (!Number.isSafeInteger(parentPid) || !Number.isSafeInteger(startTicks)) return undefined;
   return { comm: text.slice(open + 1, close), parentPid, startTicks };
+}
+
+/** The real user id in /proc/PID/status. */
+export function parseUid(status: RawText): number | undefined {
+  // The kernel escapes line breaks in the name (first line), so no process can forge this one: fs/proc/array.c.
+  const match = /^Uid:\t(\d+)/m.exec(status);
+  return match === null ? undefined : Number(match[1]);
 }
 
 /**

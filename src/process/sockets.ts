@@ -115,13 +115,37 @@ export class SocketOwners {
     if (held.length === 0) return { reason: this.#whyNoHolder(search, owners) };
     const named = owners.length === 1 ? held : held.filter(({ found }) => this.#anyInCgroup(found, cgroupId));
     if (named.length !== 1) return { reason: 'ambiguous' };
-    const owner = named[0]!;
+    return this.#eldest(named[0]!, search, deadline);
+  }
+
+  /** Of all who hold a socket the one to name. */
+  #eldest(owner: Holders, search: Search, deadline: number): SocketOwner {
     const whole = this.#sharing.run(() => owner.rest(Math.min(deadline, performance.now() + this.times.sharedMs)));
     // Who inherited the socket is younger than who opened it: of several the oldest, and of these the lowest pid.
     const holders = owner.found.sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid);
     const holder = holders[0]!;
     if (holders.length > 1) return { holder, limits: 'shared' };
     return whole && !search.late && !owner.late ? { holder } : { holder, limits: 'lookup_limit' };
+  }
+
+  /**
+   * The same where a holder was found before, when the connection was opened: whether others hold that socket too, and
+   * whether another namespace has such a socket.
+   */
+  confirm(addresses: SocketAddresses, holder: Holder, { netns, inode }: Omit<Socket, 'cookie'>): SocketOwner {
+    const deadline = performance.now() + this.times.wholeMs;
+    const namespaces = this.#namespaces;
+    const pids = this.proc.pids();
+    const search = new Search(this.proc, namespaces, addresses, 0n, deadline);
+    namespaces.meet(pids.slice(0, NEWEST));
+    if (!namespaces.isFresh) namespaces.list(deadline);
+    search.askAll();
+    const isThis = (socket: Socket): boolean => socket.netns === netns && socket.inode === inode;
+    if (search.sockets.some((socket) => !isThis(socket))) return { reason: 'ambiguous' };
+    const socket = search.sockets.find(isThis);
+    // Who has closed it shares it with nobody.
+    if (socket === undefined) return { holder };
+    return this.#eldest(new Holders(this.proc, namespaces, pids, socket, holder), search, deadline);
   }
 
   /** Lets go of the namespaces. */
@@ -237,9 +261,12 @@ class Holders {
     namespaces: Namespaces,
     pids: readonly number[],
     readonly socket: Socket,
+    known?: Holder,
   ) {
+    if (known !== undefined) this.found.push(known);
     this.#link = `socket:[${socket.inode}]`;
     for (const pid of pids) {
+      if (pid === known?.pid) continue;
       const netns = namespaces.of(pid);
       (netns === undefined || netns === socket.netns ? this.#near : this.#far).push(pid);
     }

@@ -51,6 +51,20 @@ export type SocketAnswer =
   /** It has neither. */
   | { state: 'elsewhere' };
 
+/** A process that held a connection's socket when its SYN was captured: files of /proc as they were then, as latin1 strings. */
+export interface EarlyOwner {
+  pid: number;
+  /** Of the socket. */
+  netns: number;
+  inode: number;
+  stat: string;
+  status: string;
+  cgroup: string;
+  /** NUL-separated arguments, at most 8,200 bytes. */
+  argv: string;
+  executable: string;
+}
+
 /** A network namespace that is open for questions; it lives on until `close`. */
 export interface NamespaceSockets {
   readonly inode: number;

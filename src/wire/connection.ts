@@ -1,5 +1,5 @@
 import type { PacketRecord } from '../capture/types.js';
-import type { WireCounters } from './counters.js';
+import { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
 import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-responses.js';
@@ -30,11 +30,11 @@ export class Connection implements RequestOwner, ResponseOwner {
 
   readonly #sink: ConnectionSink;
   readonly #counters: WireCounters;
-  readonly #requests: RequestReader;
-  readonly #responses: ResponseReader;
+  #requests: RequestReader;
+  #responses: ResponseReader;
   readonly #egress: TcpStream;
   readonly #ingress: TcpStream;
-  readonly #pairing = new Pairing();
+  #pairing = new Pairing();
   #early: EarlyResponse | undefined;
   #nextId = 0;
   /** The last acknowledgment by the service: what it had received of the requests. */
@@ -113,6 +113,19 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.#responses.skip();
     this.#dropEarly();
     this.#sink.ended(time);
+    this.#requests = Connection.#ended.#requests;
+    this.#responses = Connection.#ended.#responses;
+    this.#pairing = Connection.#ended.#pairing;
+  }
+
+  /** Has the readers of every connection that is over, of which there may be thousands whose late packets are awaited. */
+  static readonly #ended = new Connection(
+    { request: () => {}, unparsed: () => {}, response: () => {}, ended: () => {} },
+    new WireCounters(),
+  );
+  static {
+    Connection.#ended.#requests.skip();
+    Connection.#ended.#responses.skip();
   }
 
   /** @internal */

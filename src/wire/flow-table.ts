@@ -1,7 +1,7 @@
 import type { Connection, Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
-import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS } from './limits.js';
+import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
 import { type Listed, RecencyList } from './recency-list.js';
 
 /** What the table keeps: a connection and whatever its owner knows of it. */
@@ -131,6 +131,7 @@ export class FlowTable<F extends Flow> {
       this.#keeping.delete(entry);
       entry.list = this.#closed;
       this.#closed.add(entry);
+      if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
       return;
     }
     if (keepsBytes(connection)) {

@@ -22,6 +22,8 @@ export const SEQUENCE_WINDOW = 16 * MIB;
 export const HOLE_TIMEOUT_MS = 1_000;
 
 export const MAX_FLOWS = 16_384;
+/** Of them such as are over: half a kilobyte each, and late retransmissions come soon if at all. */
+export const MAX_LINGERING_FLOWS = 4_096;
 /** Bytes that all connections keep: halves of heads, and segments behind holes. */
 export const MAX_BUFFERED_BYTES = 32 * MIB;
 export const FLOW_IDLE_MS = 60_000;

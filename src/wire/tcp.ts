@@ -33,6 +33,11 @@ interface HeldSegment {
   bytes: Buffer;
 }
 
+const NO_SINK: StreamSink = { begin: () => {}, data: () => {}, gap: () => {} };
+
+/** One object for all deliveries, each of which ends before the next begins: a segment costs no allocation. */
+const origin: Origin = { seq: 0, ack: undefined, time: 0, segmentStart: true };
+
 /**
  * Puts one direction of a connection in order by sequence number (modulo 2^32).
  *
@@ -48,7 +53,7 @@ export class TcpStream {
   /** Bytes kept, bookkeeping included. */
   bufferedBytes = 0;
 
-  readonly #sink: StreamSink;
+  #sink: StreamSink;
   readonly #counters: WireCounters;
   #started = false;
   /** Sequence numbers of the first byte, of the byte that is expected next, and of the FIN. */
@@ -59,8 +64,6 @@ export class TcpStream {
   #held: HeldSegment[] | undefined;
   /** Where the last segment out of the window ended. */
   #strayEnd: number | undefined;
-  /** One object for all deliveries: a segment costs no allocation. */
-  readonly #origin: Origin = { seq: 0, ack: undefined, time: 0, segmentStart: true };
 
   constructor(sink: StreamSink, counters: WireCounters) {
     this.#sink = sink;
@@ -140,9 +143,10 @@ export class TcpStream {
     if (this.#started && !this.finished && missing > 1 && missing <= SEQUENCE_WINDOW) this.#gapTo(ack, time);
   }
 
-  /** Forgets what is kept and takes nothing any more. */
+  /** Forgets what is kept and takes nothing any more; only what tells late segments from new ones stays in memory. */
   close(): void {
     this.finished = true;
+    this.#sink = NO_SINK;
     this.#held = undefined;
     this.#counters.bufferedBytes -= this.bufferedBytes;
     this.bufferedBytes = 0;
@@ -180,7 +184,6 @@ export class TcpStream {
     time: number,
     segmentStart: boolean,
   ): void {
-    const origin = this.#origin;
     origin.seq = this.#next;
     origin.ack = ack;
     origin.time = time;

@@ -6,6 +6,7 @@ import { fullSpeed } from './full-speed.js';
 import { memory } from './memory.js';
 import { missPath } from './miss-path.js';
 import { moderatePace } from './moderate-pace.js';
+import { replayMemory, replaySpeed } from './replay.js';
 import type { Row } from './rows.js';
 import { startTime } from './start-time.js';
 import { formatJson, formatTable } from './table.js';
@@ -35,6 +36,12 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   memory: { rounds: [1, 1], requests: [20_000, 100_000], run: memory },
   attribution: { rounds: [1, 3], requests: [30, 100], run: attribution },
   delay: { rounds: [1, 3], requests: [200, 500], run: delay },
+  replay: { rounds: [3, 7], requests: [50_000, 50_000], run: (_field, ...amounts) => replaySpeed(...amounts) },
+  'replay-memory': {
+    rounds: [1, 1],
+    requests: [400_000, 10_000_000],
+    run: (_field, _rounds, packets) => replayMemory(packets),
+  },
 };
 
 const { values } = parseArgs({

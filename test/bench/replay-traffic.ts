@@ -118,7 +118,7 @@ function writePacket(out: Buffer, at: number, connection: number, step: number, 
   out[tcp + 12] = 0x50;
   out[tcp + 13] = flags;
   out.writeUInt16BE(64_240, tcp + 14);
-  out.latin1Write(text, at + HEADERS_BYTES);
+  out.write(text, at + HEADERS_BYTES, 'latin1');
   return length;
 }
 

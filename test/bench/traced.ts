@@ -84,7 +84,7 @@ export async function startTraced({
 }
 
 /** The options of Node in the first line of the command, which the kernel passes on when it is started as a program. */
-const nodeOptions = (): string[] =>
+export const nodeOptions = (): string[] =>
   /^#!.* node(.*)$/m.exec(readFileSync(TRACER, 'utf8'))?.[1]?.split(' ').filter(Boolean) ?? [];
 
 async function untilStarted(child: ChildProcess, log: string, complaint: () => string): Promise<void> {

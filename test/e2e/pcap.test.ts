@@ -116,6 +116,22 @@ describe.skipIf(process.getuid?.() !== 0)('live capture through libpcap', () => 
     expect((await tracer.stop()).status).toBe(0);
   });
 
+  test('names short-lived clients, or says that they were gone; never another', async () => {
+    const tracer = await start(['--source', 'pcap']);
+    const { journal, events } = await observe(scene, tracer, 30, async () => {
+      for (let i = 0; i < 30; i++) await scene.runOk(['curl', '-s', '-m', '5', '-o', '/dev/null', `${V4}/${i}`]);
+    });
+    expectExactlyTheJournal(events, journal, () => ({ verdict: 'normal_mode' }));
+    const named = events.filter(({ imds }) => imds!.attribution === 'procfs');
+    for (const { process, url } of named) {
+      expect(process).toMatchObject({ name: 'curl', args: expect.arrayContaining([`${V4}${url!.path}`]) });
+    }
+    for (const { imds } of events) expect([undefined, 'exited']).toContain(imds!.attribution_detail);
+    // How many it is, is a matter of microseconds: most on an idle machine.
+    expect(named.length).toBeGreaterThan(5);
+    await tracer.stop();
+  });
+
   test.each(['vlan', 'qinq'] as const)('reads frames with tags: %s', async (link) => {
     const tracer = await start(['--source', 'pcap', '--interface', 'imds0']);
     // Not every kernel has VLAN devices: the frames are sent from the other end as they are.

@@ -16,6 +16,8 @@ const SOURCES = [
   'source_file.c',
   'route.c',
   'socket_diag.c',
+  'early_owner.c',
+  'notify.c',
   'file_input.c',
   'pcapng.c',
   'record_queue.c',

@@ -295,7 +295,9 @@ describe('arguments of ancestors', () => {
     expect(argsOfAncestor(attributor, child)).toHaveLength(3);
     const was = kernelProcess(child.pid);
     child.tell('');
-    while (kernelProcess(child.pid).comm.toString() !== 'sleep') await sleep(5);
+    // exec sets the name first and the arguments a moment later.
+    const isExecuted = () => readFileSync(`/proc/${child.pid}/cmdline`, 'latin1').startsWith('sleep\0');
+    while (!isExecuted() || kernelProcess(child.pid).comm.toString() !== 'sleep') await sleep(5);
     expect(argsOfAncestor(attributor, child)).toEqual(['sleep', '60']);
     // The kernel saw the name from before, /proc shows the program after it: neither's arguments are certain.
     attributor.onConnect(connectRecord({ cookie: 88n, ancestors: [was] }));
@@ -369,6 +371,46 @@ describe('a connection without a connect record', () => {
     attributor.forget(flow(0n, addresses));
     expect(attributor.forFlow(flow(0n, addresses))).toEqual({ how: 'none', detail: 'exited' });
     console.log(`look-up of a connection from before the start: ${first.toFixed(2)} ms`);
+  });
+
+  it('is attributed to who was found as its SYN was captured, though gone since', () => {
+    const early = {
+      pid: 999_999_999,
+      netns: 1,
+      inode: 77,
+      stat: statLine(999_999_999, 'curl', 1, 4242).trim(),
+      status: 'Name:\tcurl\nUid:\t4321\t0\t0\t0\n',
+      cgroup: '0::/system.slice/ssh.service\n',
+      argv: 'curl\0-s\0http://100.100.100.200/\0',
+      executable: '/usr/bin/curl',
+    };
+    const asked: number[] = [];
+    const attributor = new Attributor({
+      searchTimes: NO_HURRY,
+      takeEarlyOwner: ({ localPort }) => {
+        asked.push(localPort);
+        return localPort === 4711 ? early : localPort === 4712 ? { ...early, stat: 'x' } : undefined;
+      },
+    });
+    const attribution = attributor.forFlow(flow(0n));
+    expect(attribution).toMatchObject({
+      how: 'procfs',
+      process: {
+        pid: 999_999_999,
+        name: 'curl',
+        args: ['curl', '-s', 'http://100.100.100.200/'],
+        executable: '/usr/bin/curl',
+        user: { id: 4321 },
+        unit: 'ssh.service',
+      },
+    });
+    expect(attribution).not.toHaveProperty('detail');
+    expect(attributor.forFlow(flow(0n))).toBe(attribution);
+    expect(attributor.forFlow(flow(0n, { localPort: 4712 })).how).toBe('none');
+    expect(attributor.forFlow(flow(0n, { localPort: 4713 })).how).toBe('none');
+    // Once each; a source that knows sockets has no need of it.
+    expect(attributor.forFlow(flow(9n)).how).toBe('none');
+    expect(asked).toEqual([4711, 4712, 4713]);
   });
 
   it('does not hold up the packets when there are very many', () => {

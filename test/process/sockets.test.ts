@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { openNamespaceSockets } from '../../src/capture/socket-diag.js';
 import { ProcReader } from '../../src/process/proc.js';
 import { findInode, socketTables } from '../../src/process/socket-tables.js';
 import { SocketOwners } from '../../src/process/sockets.js';
@@ -83,8 +84,22 @@ describe('the tables of /proc/net', () => {
   });
 });
 
-describe('SocketOwners in this namespace', () => {
-  const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
+/** Both ways to ask a namespace: the kernel gives the same answers. */
+const WAYS = [
+  ['by sock_diag', openNamespaceSockets],
+  ['by the tables in /proc', undefined],
+] as const;
+
+/** Search results of real namespaces, which it lets go of when the test is over. */
+function ownersOf(open: (typeof WAYS)[number][1], proc = new ProcReader('/proc')): SocketOwners {
+  const owners = new SocketOwners(proc, NO_HURRY, open);
+  cleanUp.add(() => owners.close());
+  return owners;
+}
+
+describe.each(WAYS)('SocketOwners in this namespace, %s', (_way, open) => {
+  const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY, isRoot ? open : undefined);
+  afterAll(() => owners.close());
   const connect = async (family: string, server: string, client: string): Promise<[Child, number]> => {
     const listener = start(cleanUp, PYTHON, ['-c', SERVER(server, 0).replace('"ready"', 's.getsockname()[1]')]);
     const port = Number(await listener.line(0));
@@ -135,7 +150,7 @@ describe('a namespace whose known processes are all gone (recorded tree)', () =>
     const root = tree(cleanUp, { '7/ns/net': '-> net:[1]' });
     const owners = new SocketOwners(new ProcReader(root), NO_HURRY);
     const addresses = { localAddress: '10.1.2.3', localPort: 1, remoteAddress: '10.1.2.3', remotePort: 80 };
-    expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'exited' });
+    expect(owners.find(addresses, 0n, 1n)).toEqual({ reason: 'exited' });
     rmSync(join(root, '7'), { recursive: true });
     addTo(root, {
       '8/ns/net': '-> net:[1]',
@@ -206,79 +221,139 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
   });
   afterAll(() => all.run());
 
-  it('finds a connection between two others, from each side', async () => {
-    const server = inside('b', SERVER('10.77.0.2'));
-    await server.line(0);
-    inside('a', 'input()'); // another process there, so that the namespace can be seen when the client is gone
-    const client = inside('a', CLIENT('10.77.0.2'));
-    const port = Number(await client.line(0));
-    await sleep(50);
-    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
-    const [a, b] = [
-      { address: '10.77.0.1', port },
-      { address: '10.77.0.2', port: 8080 },
-    ];
-    const side = (local: typeof a, remote: typeof a) => ({
-      localAddress: local.address,
-      localPort: local.port,
-      remoteAddress: remote.address,
-      remotePort: remote.port,
+  describe.each(WAYS)('%s', (_way, open) => {
+    it('finds a connection between two others, from each side', async () => {
+      const server = inside('b', SERVER('10.77.0.2'));
+      await server.line(0);
+      inside('a', 'input()'); // another process there, so that the namespace can be seen when the client is gone
+      const client = inside('a', CLIENT('10.77.0.2'));
+      const port = Number(await client.line(0));
+      await sleep(50);
+      const owners = ownersOf(open);
+      const [a, b] = [
+        { address: '10.77.0.1', port },
+        { address: '10.77.0.2', port: 8080 },
+      ];
+      const side = (local: typeof a, remote: typeof a) => ({
+        localAddress: local.address,
+        localPort: local.port,
+        remoteAddress: remote.address,
+        remotePort: remote.port,
+      });
+      expect(owners.find(side(a, b), 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
+      expect(owners.find(side(b, a), 0n, 0n)).toMatchObject({ holder: { pid: server.pid } });
+      client.process.kill('SIGKILL');
+      await client.ended();
+      expect(owners.find(side(a, b), 0n, 0n)).toEqual({ reason: 'exited' });
     });
-    expect(owners.find(side(a, b), 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
-    expect(owners.find(side(b, a), 0n, 0n)).toMatchObject({ holder: { pid: server.pid } });
-    client.process.kill('SIGKILL');
-    await client.ended();
-    expect(owners.find(side(a, b), 0n, 0n)).toEqual({ reason: 'exited' });
+
+    it('finds one in a namespace that is newer than its list', async () => {
+      const owners = ownersOf(open);
+      const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
+      expect(owners.find(addresses, 0n, 0n)).not.toHaveProperty('holder');
+      await inside('b', SERVER('10.77.0.2')).line(0);
+      const client = inside('b', CLIENT('10.77.0.2', 40_001));
+      await client.line(0);
+      expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
+    });
+
+    it('finds the holder in another namespace than the socket (opened, then moved)', async () => {
+      await inside('b', SERVER('10.77.0.2')).line(0);
+      const client = inside('b', CLIENT('10.77.0.2', 40_002));
+      await client.line(0);
+      client.tell(`import ctypes; print(ctypes.CDLL(None).setns(os.open("/run/netns/${name('a')}", os.O_RDONLY), 0))`);
+      expect(await client.line(1)).toBe('0');
+      const addresses = { localAddress: '10.77.0.2', localPort: 40_002, remoteAddress: '10.77.0.2', remotePort: 8080 };
+      const owners = ownersOf(open);
+      expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
+    });
+
+    it('blames nobody for addresses that two namespaces have, unless the cgroup tells which', async () => {
+      const clients: Child[] = [];
+      for (const suffix of ['a', 'b']) {
+        await inside(suffix, SERVER('127.0.0.1')).line(0);
+        // Before `ip netns exec`, which mounts another /sys.
+        const enter = suffix === 'a' && cgroupMount !== undefined ? `echo 0 > ${makeCgroup()}/cgroup.procs;` : '';
+        const run = `${enter} exec ip netns exec "$0" "$@"`;
+        const client = start(cleanUp, 'sh', ['-c', run, name(suffix), PYTHON, '-c', CLIENT('127.0.0.1', 40_003)]);
+        await client.line(0);
+        clients.push(client);
+      }
+      const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: '127.0.0.1', remotePort: 8080 };
+      const owners = ownersOf(open);
+      expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'ambiguous' });
+      expect(owners.find(addresses, 1n << 60n, 0n)).toEqual({ reason: 'ambiguous' });
+      if (cgroupMount === undefined) return;
+      const id = statSync(cgroupPath, { bigint: true }).ino;
+      expect(owners.find(addresses, id, 0n)).toMatchObject({ holder: { pid: clients[0]!.pid } });
+      for (const client of clients) {
+        client.process.kill('SIGKILL');
+        await client.ended();
+      }
+    });
   });
 
-  it('finds one in a namespace that is newer than its list', async () => {
-    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
-    const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
-    expect(owners.find(addresses, 0n, 0n)).not.toHaveProperty('holder');
-    await inside('b', SERVER('10.77.0.2')).line(0);
-    const client = inside('b', CLIENT('10.77.0.2', 40_001));
-    await client.line(0);
-    expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
-  });
-
-  it('finds the holder in another namespace than the socket (opened, then moved)', async () => {
-    await inside('b', SERVER('10.77.0.2')).line(0);
-    const client = inside('b', CLIENT('10.77.0.2', 40_002));
-    await client.line(0);
-    client.tell(`import ctypes; print(ctypes.CDLL(None).setns(os.open("/run/netns/${name('a')}", os.O_RDONLY), 0))`);
-    expect(await client.line(1)).toBe('0');
-    const addresses = { localAddress: '10.77.0.2', localPort: 40_002, remoteAddress: '10.77.0.2', remotePort: 8080 };
-    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
-    expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
-  });
-
-  it('blames nobody for addresses that two namespaces have, unless the cgroup tells which', async () => {
+  it('tells apart by the socket cookie what has the same addresses in two namespaces', async () => {
+    const owners = ownersOf(openNamespaceSockets);
+    const cookies: bigint[] = [];
     const clients: Child[] = [];
     for (const suffix of ['a', 'b']) {
       await inside(suffix, SERVER('127.0.0.1')).line(0);
-      // Before `ip netns exec`, which mounts another /sys.
-      const enter = suffix === 'a' && cgroupMount !== undefined ? `echo 0 > ${makeCgroup()}/cgroup.procs;` : '';
-      const run = `${enter} exec ip netns exec "$0" "$@"`;
-      const client = start(cleanUp, 'sh', ['-c', run, name(suffix), PYTHON, '-c', CLIENT('127.0.0.1', 40_003)]);
+      const client = inside(suffix, CLIENT('127.0.0.1', 40_004));
       await client.line(0);
+      client.tell('print(int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder))'); // SO_COOKIE
+      cookies.push(BigInt(await client.line(1)));
       clients.push(client);
     }
-    const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: '127.0.0.1', remotePort: 8080 };
-    const owners = new SocketOwners(new ProcReader('/proc'), NO_HURRY);
+    const addresses = { localAddress: '127.0.0.1', localPort: 40_004, remoteAddress: '127.0.0.1', remotePort: 8080 };
     expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'ambiguous' });
-    expect(owners.find(addresses, 1n << 60n, 0n)).toEqual({ reason: 'ambiguous' });
-    if (cgroupMount === undefined) return;
-    const id = statSync(cgroupPath, { bigint: true }).ino;
-    expect(owners.find(addresses, id, 0n)).toMatchObject({ holder: { pid: clients[0]!.pid } });
-    for (const client of clients) {
-      client.process.kill('SIGKILL');
-      await client.ended();
+    for (const [i, client] of clients.entries()) {
+      expect(owners.find(addresses, 0n, cookies[i]!)).toMatchObject({ holder: { pid: client.pid } });
     }
+    expect(owners.find(addresses, 0n, 1n << 60n)).toEqual({ reason: 'exited' });
+  });
+
+  it('finds a socket that is bound to an interface', async () => {
+    await inside('b', SERVER('10.77.0.2')).line(0);
+    const client = inside(
+      'a',
+      CLIENT('10.77.0.2', 40_005).replace(
+        's.bind',
+        's.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"v0"); s.bind',
+      ),
+    );
+    await client.line(0);
+    const addresses = { localAddress: '10.77.0.1', localPort: 40_005, remoteAddress: '10.77.0.2', remotePort: 8080 };
+    expect(ownersOf(openNamespaceSockets).find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
+  });
+
+  it('keeps no namespace alive whose processes are gone', async () => {
+    const child = start(cleanUp, 'unshare', ['-n', PYTHON, '-c', 'print("ready", flush=True); input()']);
+    await child.line(0);
+    const netns = Number(/\d+/.exec(readlinkSync(`/proc/${child.pid}/ns/net`))![0]);
+    const open = new Set<number>();
+    const owners = ownersOf((path) => {
+      const sockets = openNamespaceSockets(path);
+      if (sockets === undefined) return undefined;
+      open.add(sockets.inode);
+      const close = (): void => {
+        open.delete(sockets.inode);
+        sockets.close();
+      };
+      return { inode: sockets.inode, find: sockets.find.bind(sockets), close };
+    });
+    owners.find({ localAddress: '10.77.0.9', localPort: 1, remoteAddress: '10.77.0.2', remotePort: 2 }, 0n, 0n);
+    expect(open).toContain(netns);
+    child.process.kill('SIGKILL');
+    await child.ended();
+    await sleep(2200);
+    expect(open).not.toContain(netns);
+    expect(open.size).toBeGreaterThan(0); // the others are kept
   });
 
   const cgroupPath = join(cgroupMount ?? '', `imdsproc${process.pid}`);
   function makeCgroup(): string {
-    mkdirSync(cgroupPath);
+    mkdirSync(cgroupPath, { recursive: true });
     all.add(() => rmdirSync(cgroupPath));
     return cgroupPath;
   }
@@ -335,6 +410,38 @@ describe('SocketOwners on a large host (recorded tree)', () => {
     addTo(root, { ...hostile, '1500/ns/net': '-> net:[4026531840]', '1500/stat': statLine(1500, 'x', 1, 1500) });
     const owner = new SocketOwners(new ProcReader(root), NO_HURRY).find(addresses, 0n, 0n);
     expect(owner).toEqual({ holder: { pid: 990, startTicks: 990 }, limits: 'lookup_limit' });
+  });
+});
+
+describe('processes that may not be looked into', () => {
+  class Refusing extends ProcReader {
+    constructor(
+      root: string,
+      private readonly pid: number,
+    ) {
+      super(root);
+    }
+    override netns(pid: number): number | undefined {
+      if (pid !== this.pid) return super.netns(pid);
+      this.denied += 1;
+      return undefined;
+    }
+  }
+  const files = {
+    '1/stat': '',
+    '7/ns/net': '-> net:[1]',
+    '7/net/tcp': '',
+    '7/net/tcp6': '',
+    '7/net/fib_trie': '',
+    '8/stat': '',
+  };
+  const addresses = { localAddress: '10.9.9.9', localPort: 1, remoteAddress: '10.1.2.3', remotePort: 80 };
+  it.each([
+    ['init: it is where others are', 1, 'other_host'],
+    ['another: it may be in a namespace of its own', 8, 'not_permitted'],
+  ] as const)('%s', (_, pid, reason) => {
+    const owners = new SocketOwners(new Refusing(tree(cleanUp, files), pid), NO_HURRY);
+    expect(owners.find(addresses, 0n, 0n)).toEqual({ reason });
   });
 });
 
