@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,8 +32,6 @@
 #define FILTER_BYTES (FILTER_ENDPOINTS * 192)
 /* After the interface went away it is looked for this often. */
 #define RETRY_MS 500
-/* Before other programs, behind what is real-time (nice(2)). */
-#define NICE (-15)
 /* Network namespaces that were entered are let go of within this time. */
 #define SWEEP_MS 1000
 
@@ -285,8 +282,6 @@ static void *read_packets(void *argument)
 	struct pollfd fds[] = { { .fd = source->quit_fd, .events = POLLIN }, { .events = POLLIN } };
 	int64_t swept_ms = now_ms();
 
-	/* Of this thread alone. It works for microseconds at a time, and what it comes too late for is lost; not needed to go on. */
-	setpriority(PRIO_PROCESS, 0, NICE);
 	for (;;) {
 		if (now_ms() - swept_ms >= SWEEP_MS) {
 			swept_ms = now_ms();

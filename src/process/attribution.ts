@@ -57,7 +57,7 @@ export const LIMITS = {
  * can't make the other fail.
  */
 const READ_SHARE = { share: 0.2, burstMs: 500 };
-const SEARCH_SHARE = { share: 0.2, burstMs: 300 };
+const SEARCH_SHARE = { share: 0.2, burstSearches: 3 };
 
 /** What the kernel said of the connecting process, in a form that can be kept and compared. */
 interface Client extends ProcessKey, RawArguments, CgroupPaths {
@@ -100,7 +100,7 @@ export class Attributor {
   readonly #clock: BootClock;
   readonly #users: UserNames;
   readonly #reads = new WorkBudget(READ_SHARE.share, READ_SHARE.burstMs);
-  readonly #searches = new WorkBudget(SEARCH_SHARE.share, SEARCH_SHARE.burstMs);
+  readonly #searches: WorkBudget;
   readonly #processes: ProcessTable;
   readonly #sockets: SocketOwners;
   readonly #connections = new LruMap<bigint | string, Described>(
@@ -116,10 +116,11 @@ export class Attributor {
   constructor({
     procRoot = '/proc',
     passwdFile = '/etc/passwd',
-    searchTimes,
+    searchTimes = SEARCH_TIMES,
     openNamespace,
     takeEarlyOwner,
   }: AttributorOptions = {}) {
+    this.#searches = new WorkBudget(SEARCH_SHARE.share, SEARCH_SHARE.burstSearches * searchTimes.wholeMs);
     this.#proc = new ProcReader(procRoot);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);

@@ -40,7 +40,7 @@ export interface SearchTimes {
 }
 
 /** A whole search is then behind by a small part of what the ring buffer holds. */
-const SEARCH_TIMES: SearchTimes = { wholeMs: 100, sharedMs: 10 };
+export const SEARCH_TIMES: SearchTimes = { wholeMs: 100, sharedMs: 10 };
 /**
  * Share of wall time for seeing whether a socket has more holders than one, which means a look at every process: half of
  * what the caller allows for searches, so that at many connections each still gets a name.
@@ -64,7 +64,7 @@ export class SocketOwners {
   /** `openNamespace`: how namespaces are asked; without it their tables in /proc are read. */
   constructor(
     private readonly proc: ProcReader,
-    private readonly times: SearchTimes = SEARCH_TIMES,
+    private readonly times = SEARCH_TIMES,
     openNamespace?: OpenNamespace,
   ) {
     this.#namespaces = new Namespaces(proc, openNamespace);

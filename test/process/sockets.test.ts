@@ -197,6 +197,10 @@ describe('why a connection has no owner (recorded tree)', () => {
 
 describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', () => {
   const all = new CleanUp();
+  // The whole host is searched: another run of these tests at the same time must have other addresses.
+  const own = `${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
+  const NET = `10.${own}`;
+  const LOOPBACK = `127.${own}.1`;
   const name = (suffix: string): string => `imdsproc${process.pid}${suffix}`;
   const ip = (...args: string[]): void => {
     execFileSync('ip', args, { stdio: 'pipe' });
@@ -212,8 +216,8 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     }
     ip('-n', name('a'), 'link', 'add', 'v0', 'type', 'veth', 'peer', 'name', 'v0', 'netns', name('b'));
     for (const [suffix, address] of [
-      ['a', '10.77.0.1/24'],
-      ['b', '10.77.0.2/24'],
+      ['a', `${NET}.1/24`],
+      ['b', `${NET}.2/24`],
     ] as const) {
       ip('-n', name(suffix), 'address', 'add', address, 'dev', 'v0');
       ip('-n', name(suffix), 'link', 'set', 'v0', 'up');
@@ -223,16 +227,16 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
 
   describe.each(WAYS)('%s', (_way, open) => {
     it('finds a connection between two others, from each side', async () => {
-      const server = inside('b', SERVER('10.77.0.2'));
+      const server = inside('b', SERVER(`${NET}.2`));
       await server.line(0);
       inside('a', 'input()'); // another process there, so that the namespace can be seen when the client is gone
-      const client = inside('a', CLIENT('10.77.0.2'));
+      const client = inside('a', CLIENT(`${NET}.2`));
       const port = Number(await client.line(0));
       await sleep(50);
       const owners = ownersOf(open);
       const [a, b] = [
-        { address: '10.77.0.1', port },
-        { address: '10.77.0.2', port: 8080 },
+        { address: `${NET}.1`, port },
+        { address: `${NET}.2`, port: 8080 },
       ];
       const side = (local: typeof a, remote: typeof a) => ({
         localAddress: local.address,
@@ -249,21 +253,21 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
 
     it('finds one in a namespace that is newer than its list', async () => {
       const owners = ownersOf(open);
-      const addresses = { localAddress: '10.77.0.2', localPort: 40_001, remoteAddress: '10.77.0.2', remotePort: 8080 };
+      const addresses = { localAddress: `${NET}.2`, localPort: 40_001, remoteAddress: `${NET}.2`, remotePort: 8080 };
       expect(owners.find(addresses, 0n, 0n)).not.toHaveProperty('holder');
-      await inside('b', SERVER('10.77.0.2')).line(0);
-      const client = inside('b', CLIENT('10.77.0.2', 40_001));
+      await inside('b', SERVER(`${NET}.2`)).line(0);
+      const client = inside('b', CLIENT(`${NET}.2`, 40_001));
       await client.line(0);
       expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
     });
 
     it('finds the holder in another namespace than the socket (opened, then moved)', async () => {
-      await inside('b', SERVER('10.77.0.2')).line(0);
-      const client = inside('b', CLIENT('10.77.0.2', 40_002));
+      await inside('b', SERVER(`${NET}.2`)).line(0);
+      const client = inside('b', CLIENT(`${NET}.2`, 40_002));
       await client.line(0);
       client.tell(`import ctypes; print(ctypes.CDLL(None).setns(os.open("/run/netns/${name('a')}", os.O_RDONLY), 0))`);
       expect(await client.line(1)).toBe('0');
-      const addresses = { localAddress: '10.77.0.2', localPort: 40_002, remoteAddress: '10.77.0.2', remotePort: 8080 };
+      const addresses = { localAddress: `${NET}.2`, localPort: 40_002, remoteAddress: `${NET}.2`, remotePort: 8080 };
       const owners = ownersOf(open);
       expect(owners.find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
     });
@@ -271,15 +275,15 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     it('blames nobody for addresses that two namespaces have, unless the cgroup tells which', async () => {
       const clients: Child[] = [];
       for (const suffix of ['a', 'b']) {
-        await inside(suffix, SERVER('127.0.0.1')).line(0);
+        await inside(suffix, SERVER(LOOPBACK)).line(0);
         // Before `ip netns exec`, which mounts another /sys.
         const enter = suffix === 'a' && cgroupMount !== undefined ? `echo 0 > ${makeCgroup()}/cgroup.procs;` : '';
         const run = `${enter} exec ip netns exec "$0" "$@"`;
-        const client = start(cleanUp, 'sh', ['-c', run, name(suffix), PYTHON, '-c', CLIENT('127.0.0.1', 40_003)]);
+        const client = start(cleanUp, 'sh', ['-c', run, name(suffix), PYTHON, '-c', CLIENT(LOOPBACK, 40_003)]);
         await client.line(0);
         clients.push(client);
       }
-      const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: '127.0.0.1', remotePort: 8080 };
+      const addresses = { localAddress: '127.0.0.1', localPort: 40_003, remoteAddress: LOOPBACK, remotePort: 8080 };
       const owners = ownersOf(open);
       expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'ambiguous' });
       expect(owners.find(addresses, 1n << 60n, 0n)).toEqual({ reason: 'ambiguous' });
@@ -298,14 +302,14 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
     const cookies: bigint[] = [];
     const clients: Child[] = [];
     for (const suffix of ['a', 'b']) {
-      await inside(suffix, SERVER('127.0.0.1')).line(0);
-      const client = inside(suffix, CLIENT('127.0.0.1', 40_004));
+      await inside(suffix, SERVER(LOOPBACK)).line(0);
+      const client = inside(suffix, CLIENT(LOOPBACK, 40_004));
       await client.line(0);
       client.tell('print(int.from_bytes(s.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder))'); // SO_COOKIE
       cookies.push(BigInt(await client.line(1)));
       clients.push(client);
     }
-    const addresses = { localAddress: '127.0.0.1', localPort: 40_004, remoteAddress: '127.0.0.1', remotePort: 8080 };
+    const addresses = { localAddress: '127.0.0.1', localPort: 40_004, remoteAddress: LOOPBACK, remotePort: 8080 };
     expect(owners.find(addresses, 0n, 0n)).toEqual({ reason: 'ambiguous' });
     for (const [i, client] of clients.entries()) {
       expect(owners.find(addresses, 0n, cookies[i]!)).toMatchObject({ holder: { pid: client.pid } });
@@ -314,16 +318,16 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
   });
 
   it('finds a socket that is bound to an interface', async () => {
-    await inside('b', SERVER('10.77.0.2')).line(0);
+    await inside('b', SERVER(`${NET}.2`)).line(0);
     const client = inside(
       'a',
-      CLIENT('10.77.0.2', 40_005).replace(
+      CLIENT(`${NET}.2`, 40_005).replace(
         's.bind',
         's.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"v0"); s.bind',
       ),
     );
     await client.line(0);
-    const addresses = { localAddress: '10.77.0.1', localPort: 40_005, remoteAddress: '10.77.0.2', remotePort: 8080 };
+    const addresses = { localAddress: `${NET}.1`, localPort: 40_005, remoteAddress: `${NET}.2`, remotePort: 8080 };
     expect(ownersOf(openNamespaceSockets).find(addresses, 0n, 0n)).toMatchObject({ holder: { pid: client.pid } });
   });
 
@@ -342,7 +346,7 @@ describe.skipIf(!isRoot)('SocketOwners across network namespaces (root only)', (
       };
       return { inode: sockets.inode, find: sockets.find.bind(sockets), close };
     });
-    owners.find({ localAddress: '10.77.0.9', localPort: 1, remoteAddress: '10.77.0.2', remotePort: 2 }, 0n, 0n);
+    owners.find({ localAddress: `${NET}.9`, localPort: 1, remoteAddress: `${NET}.2`, remotePort: 2 }, 0n, 0n);
     expect(open).toContain(netns);
     child.process.kill('SIGKILL');
     await child.ended();
