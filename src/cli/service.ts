@@ -9,6 +9,7 @@ import { ExitCode, TracerError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 import { type Change, ServiceFiles } from '../service/install.js';
 import { UNIT } from '../service/unit.js';
+import { resolveTraceOptions } from './options.js';
 
 /** A connection to it is never made: the source is only opened, tested against loopback and closed. */
 const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
@@ -48,7 +49,7 @@ const ACTIONS: ReadonlyArray<{ name: string; description: string; run: (root: st
 ];
 
 function install(root: string): number {
-  const change = files(root).install(root === '/' && !canUseEbpf());
+  const change = files(root).install(root === '/' && needsLibpcap());
   say(change, 'written', 'installed already');
   if (!systemdRuns(root)) {
     process.stdout.write('systemd does not run here: the service starts with the next boot\n');
@@ -86,7 +87,7 @@ function status(root: string): number {
     running = state.get('ActiveState') === 'active';
     for (const [property, title] of Object.entries(SHOWN)) lines.push(`${title}: ${state.get(property) ?? ''}`);
   }
-  process.stdout.write(`${lines.map(escapeText).join('\n')}\n`);
+  process.stdout.write(`${lines.map((line) => escapeText(line)).join('\n')}\n`);
   return running ? ExitCode.done : ExitCode.cannotCapture;
 }
 
@@ -100,12 +101,15 @@ function files(root: string): ServiceFiles {
   );
 }
 
-function canUseEbpf(): boolean {
+/** Whether the service will capture through libpcap on this host: by its configuration, or as eBPF can't be used. */
+function needsLibpcap(): boolean {
+  const { source } = resolveTraceOptions({});
+  if (source !== 'auto') return source === 'pcap';
   try {
     openEbpf({ endpoints: [ANY_ENDPOINT] }).close();
-    return true;
+    return false;
   } catch (error) {
-    if (error instanceof TracerError) return false;
+    if (error instanceof TracerError) return true;
     throw error;
   }
 }

@@ -25,9 +25,9 @@ export class LearnedSecrets {
   readonly #key = randomBytes(32).toString('base64');
   /** How many learned words have a length: spares the hash for nearly every word. */
   readonly #lengths = new Uint16Array(MAX_LENGTH + 1);
-  /** Hash and length of each word, and the hash of its beginning, the least recently seen first. */
-  readonly #words = new Map<string, number>();
-  readonly #beginnings = new Map<string, number>();
+  /** By their hashes, the least recently seen first: each word, and the beginning of each. */
+  readonly #words = new Map<string, LearnedWord>();
+  readonly #beginnings = new Map<string, true>();
   #version = 0;
 
   get size(): number {
@@ -45,10 +45,15 @@ export class LearnedSecrets {
       const word = match[0];
       if (!isLearnable(word)) continue;
       const hashed = this.#hash(word);
-      if (!this.#words.has(hashed)) this.#version += 1;
-      this.#lengths[word.length]! += 1;
-      this.#lengths[remember(this.#words, hashed, word.length)]! -= 1;
-      remember(this.#beginnings, this.#hash(`^${word.slice(0, MIN_LENGTH)}`), 0);
+      let learned = this.#words.get(hashed);
+      if (learned === undefined) {
+        learned = { length: word.length, beginning: this.#hash(`^${word.slice(0, MIN_LENGTH)}`) };
+        this.#version += 1;
+        this.#lengths[word.length]! += 1;
+      }
+      const forgotten = remember(this.#words, hashed, learned);
+      if (forgotten !== undefined) this.#lengths[forgotten.length]! -= 1;
+      remember(this.#beginnings, learned.beginning, true);
     }
   }
 
@@ -77,20 +82,23 @@ export class LearnedSecrets {
   }
 }
 
+interface LearnedWord {
+  length: number;
+  /** Hash of its beginning. */
+  beginning: string;
+}
+
 /**
  * Makes `key` the youngest of a map that keeps the MAX_LEARNED youngest (a Map iterates in the order of insertion). Gives the
- * value that left it: the key's former one, else the oldest; 0 where none did.
+ * value of the oldest where that had to leave.
  */
-function remember(map: Map<string, number>, key: string, value: number): number {
-  let left = map.get(key);
+function remember<T>(map: Map<string, T>, key: string, value: T): T | undefined {
   map.delete(key);
   map.set(key, value);
-  if (map.size > MAX_LEARNED) {
-    const [oldest, oldValue] = map.entries().next().value!;
-    left = oldValue;
-    map.delete(oldest);
-  }
-  return left ?? 0;
+  if (map.size <= MAX_LEARNED) return undefined;
+  const [oldest, forgotten] = map.entries().next().value!;
+  map.delete(oldest);
+  return forgotten;
 }
 
 function isLearnable(word: string): boolean {

@@ -18,7 +18,7 @@ import {
   sameStart,
   summaryBytes,
 } from './process-table.js';
-import { type Holder, type SearchTimes, type SocketOwner, SocketOwners } from './sockets.js';
+import { type Holder, SEARCH_TIMES, type SearchTimes, type SocketOwner, SocketOwners } from './sockets.js';
 import type { Attribution, EarlyOwner, ProcessInfo, SocketAddresses } from './types.js';
 import { UserNames } from './users.js';
 

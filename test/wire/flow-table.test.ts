@@ -2,7 +2,14 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Connection, type Direction } from '../../src/wire/connection.js';
 import { type FlowKey, FlowTable } from '../../src/wire/flow-table.js';
 import { TCP_FIN, TCP_RST, TCP_SYN } from '../../src/wire/ip.js';
-import { FLOW_IDLE_MS, FLOW_LINGER_MS, HOLE_TIMEOUT_MS, MAX_BUFFERED_BYTES, MAX_FLOWS } from '../../src/wire/limits.js';
+import {
+  FLOW_IDLE_MS,
+  FLOW_LINGER_MS,
+  HOLE_TIMEOUT_MS,
+  MAX_BUFFERED_BYTES,
+  MAX_FLOWS,
+  MAX_LINGERING_FLOWS,
+} from '../../src/wire/limits.js';
 import { GET, latin1, OK, Record, type SegmentFields, segment } from './support.js';
 
 interface TestFlow {
@@ -120,6 +127,17 @@ describe('the flow table', () => {
     push(-2n, { seq: 0, flags: TCP_SYN });
     expect(table.evicted).toBe(1);
     expect(table.get(0n)).toBeUndefined();
+  });
+
+  it('remembers only so many closed connections, the last ones', () => {
+    for (let i = 0; i <= MAX_LINGERING_FLOWS; i++) {
+      push(i, { seq: 0, flags: TCP_SYN });
+      push(i, { seq: 1, flags: TCP_RST });
+    }
+    expect(table.size).toBe(MAX_LINGERING_FLOWS);
+    expect(table.get(0)).toBeUndefined();
+    expect(table.get(1)).toBe(created[1]);
+    expect(table.evicted).toBe(0);
   });
 
   it('bounds the bytes kept by all, and puts out only those that keep some', () => {

@@ -1,0 +1,67 @@
+// npm run package [-- ARCH...]: packages that need no compiler, no npm and no Node.js on the target, in build/packages.
+// ARCH: x64, arm64; default this machine's. Set SOURCE_DATE_EPOCH for other times than that of the last commit.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { makePackages } from './package/formats.mjs';
+import { buildLibrary } from './package/library.mjs';
+import { run } from './package/run.mjs';
+import { billOfMaterials } from './package/sbom.mjs';
+import { TARGETS } from './package/targets.mjs';
+import { HOME, layOut, productionPackages } from './package/tree.mjs';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const out = join(root, 'build/packages');
+const cache = join(out, 'cache');
+
+function sourceDate() {
+  const given = process.env.SOURCE_DATE_EPOCH ?? run('git', ['log', '-1', '--format=%ct'], { cwd: root }).trim();
+  if (!/^\d{1,11}$/.test(given)) throw new Error(`SOURCE_DATE_EPOCH is ${given}, not a number of seconds`);
+  return Number(given);
+}
+
+function makeFor(arch) {
+  const target = TARGETS[arch];
+  if (!target) throw new Error(`no packages for ${arch}: there are ${Object.keys(TARGETS).join(' and ')}`);
+  const product = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  const epoch = sourceDate();
+  const work = join(out, `work-${arch}`);
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(cache, { recursive: true });
+
+  const library = buildLibrary({ root, arch, target, cache, work: join(work, 'native') });
+  process.stdout.write(`imds_capture.so (${arch}): highest glibc symbol version ${library.glibc}\n`);
+  const dist = join(work, 'dist');
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--sourceMap', 'false', '--outDir', dist], { cwd: root });
+  const packages = productionPackages(lock, arch);
+  const runtime = { ...target.node, license: 'MIT' };
+  const bom = billOfMaterials(product, [...packages, runtime], library.libraries, epoch);
+  const tree = join(work, 'tree');
+  const text = `${JSON.stringify(bom, null, 2)}\n`;
+  layOut({ root, to: tree, target, packages, library: library.path, dist, bom: text, cache });
+  // What the tree lacks shows at once where it can run at all.
+  if (arch === process.arch) run(join(tree, HOME, 'imds-tracer'), ['--version']);
+  const made = makePackages({ tree, work: join(work, 'format'), out, version: product.version, arch, target, epoch });
+  const bomPath = join(out, `imds-tracer-${product.version}-linux-${arch}.cdx.json`);
+  writeFileSync(bomPath, text);
+  rmSync(work, { recursive: true, force: true });
+  return [...made, bomPath];
+}
+
+function checksum(path) {
+  return `${createHash('sha256').update(readFileSync(path)).digest('hex')}  ${basename(path)}\n`;
+}
+
+try {
+  const wanted = process.argv.length > 2 ? process.argv.slice(2) : [process.arch];
+  const made = wanted.flatMap(makeFor).sort();
+  writeFileSync(join(out, 'SHA256SUMS'), made.map(checksum).join(''));
+  for (const path of made) process.stdout.write(`${path}\n`);
+} catch (error) {
+  process.stderr.write(`package: ${error.message}\n`);
+  process.exit(1);
+}

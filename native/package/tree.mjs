@@ -1,0 +1,112 @@
+// The files of a package, laid out as on the target.
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { unpacked } from './registry.mjs';
+
+/** Where everything lives; the tarball is this folder. */
+export const HOME = 'usr/lib/imds-tracer';
+
+/** Folders of npm packages that nothing loads: vendored headers, documents, tests; and binaries for another C library. */
+const UNUSED = /^(vendor|doc|docs|test|tests|__tests__|bench|benchmarks|examples|browser|musl_[a-z0-9]+|\..*)$/;
+
+/**
+ * The npm packages that run on the target, of package-lock.json.
+ * @returns {{ path: string, name: string, version: string, license: string, integrity: string }[]} sorted
+ */
+export function productionPackages(lock, arch) {
+  return Object.entries(lock.packages)
+    .filter(([path, entry]) => path !== '' && !entry.dev && !entry.devOptional)
+    .filter(([, { os, cpu }]) => (!os || os.includes('linux')) && (!cpu || cpu.includes(arch)))
+    .map(([path, { name, version, license, integrity }]) => ({
+      path,
+      name: name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length),
+      version,
+      license,
+      integrity,
+    }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** Copies a package of npm, without what nothing loads. */
+function copyPackage(from, to) {
+  mkdirSync(to, { recursive: true });
+  for (const entry of readdirSync(from)) {
+    if (entry === 'node_modules' || UNUSED.test(entry)) continue;
+    if (/\.(md|map|d\.ts|d\.cts|d\.mts)$/.test(entry) && !/licen/i.test(entry)) continue;
+    cpSync(join(from, entry), join(to, entry), { recursive: true, dereference: true });
+  }
+}
+
+/** A shell script that starts the bundled Node.js with the options of the program's own first line. */
+function launcher(main) {
+  const options = /^#!\/usr\/bin\/env -S node ?(.*)\n/.exec(main)?.[1];
+  if (options === undefined) throw new Error('dist/cli/main.js has no first line that says how Node is to be started');
+  return `#!/bin/sh
+# Works from wherever the folder lies, also through a link.
+home=$(dirname "$(readlink -f "$0")")
+# Settings meant for other Node.js programs are none of the tracer's.
+unset NODE_OPTIONS NODE_PATH
+exec "$home/bin/node" ${options} "$home/dist/cli/main.js" "$@"
+`;
+}
+
+/** Every file and folder gets one of two modes, whatever the builder's umask. */
+function normaliseModes(path) {
+  const stat = statSync(path);
+  if (stat.isDirectory()) {
+    chmodSync(path, 0o755);
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (!entry.isSymbolicLink()) normaliseModes(join(path, entry.name));
+    }
+  } else {
+    chmodSync(path, (stat.mode & 0o111) === 0 ? 0o644 : 0o755);
+  }
+}
+
+/**
+ * Lays out a package in the empty folder `to`.
+ * @param {string} library path of the native library
+ * @param {string} dist folder of the compiled TypeScript
+ * @param {string} bom the bill of materials
+ */
+export function layOut({ root, to, target, packages, library, dist, bom, cache }) {
+  const home = join(to, HOME);
+  const put = (from, path) => {
+    mkdirSync(dirname(join(to, path)), { recursive: true });
+    cpSync(from, join(to, path), { recursive: true });
+  };
+  const write = (path, text, mode = 0o644) => {
+    mkdirSync(dirname(join(to, path)), { recursive: true });
+    writeFileSync(join(to, path), text, { mode });
+  };
+
+  const node = unpacked(target.node, cache);
+  put(join(node, 'bin/node'), `${HOME}/bin/node`);
+  put(join(node, 'LICENSE'), `${HOME}/bin/LICENSE.node`);
+  for (const wanted of packages) {
+    const installed = join(root, wanted.path);
+    const there = statSync(installed, { throwIfNoEntry: false })?.isDirectory();
+    copyPackage(there ? installed : unpacked(wanted, cache), join(home, wanted.path));
+  }
+  put(dist, `${HOME}/dist`);
+  put(library, `${HOME}/build/Release/imds_capture.so`);
+  for (const file of ['package.json', 'LICENSE', 'NOTICE', 'README.md', 'docs', 'systemd'])
+    put(join(root, file), `${HOME}/${file}`);
+  put(join(root, 'native/LICENSE.GPL-2.0'), `${HOME}/LICENSE.GPL-2.0`);
+  write(`${HOME}/sbom.cdx.json`, bom);
+  write(`${HOME}/imds-tracer`, launcher(readFileSync(join(dist, 'cli/main.js'), 'utf8')), 0o755);
+
+  mkdirSync(join(to, 'usr/bin'), { recursive: true });
+  symlinkSync('../lib/imds-tracer/imds-tracer', join(to, 'usr/bin/imds-tracer'));
+  for (const file of readdirSync(join(root, 'systemd')).filter((name) => name.endsWith('.service'))) {
+    put(join(root, 'systemd', file), `usr/lib/systemd/system/${basename(file)}`);
+  }
+  const documents = 'usr/share/doc/imds-tracer';
+  put(join(root, 'README.md'), `${documents}/README.md`);
+  put(join(root, 'docs'), `${documents}/docs`);
+  write(
+    `${documents}/copyright`,
+    `${readFileSync(join(root, 'NOTICE'), 'utf8')}\n${readFileSync(join(root, 'LICENSE'), 'utf8')}`,
+  );
+  normaliseModes(to);
+}

@@ -1,0 +1,128 @@
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+// Plain JavaScript that needs no build; its types are these.
+const load = (name: string) => import(new URL(`../../native/package/${name}.mjs`, import.meta.url).href);
+type Context = Record<string, unknown>;
+const { FORMATS } = (await load('formats')) as { FORMATS: Record<string, (context: Context) => string> };
+const { TARGETS } = (await load('targets')) as { TARGETS: Record<string, { node: { integrity: string } }> };
+
+const EPOCH = 1_700_000_000;
+const has = (command: string) => spawnSync(command, ['--version']).error === undefined;
+const TOOL: Record<string, string> = { deb: 'dpkg-deb', rpm: 'rpmbuild', tarball: 'xz' };
+const LIST: Record<string, (path: string) => string> = {
+  deb: (path) => spawnSync('dpkg-deb', ['-c', path], { encoding: 'utf8' }).stdout,
+  rpm: (path) => spawnSync('rpm', ['-qplv', path], { encoding: 'utf8' }).stdout,
+  tarball: (path) => spawnSync('tar', ['-tvf', path], { encoding: 'utf8' }).stdout,
+};
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'package-test-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A small tree of the shape of a package; `names` in the order in which the files are created. */
+function makeTree(path: string, names: string[], time: number) {
+  const home = join(path, 'usr/lib/imds-tracer');
+  for (const dir of [
+    home,
+    join(path, 'usr/bin'),
+    join(path, 'usr/lib/systemd/system'),
+    join(path, 'usr/share/doc/imds-tracer'),
+  ]) {
+    mkdirSync(dir, { recursive: true });
+  }
+  for (const name of names) {
+    writeFileSync(join(home, name), `content of ${name}`, { mode: 0o755 });
+    utimesSync(join(home, name), time, time);
+  }
+  symlinkSync('../lib/imds-tracer/imds-tracer', join(path, 'usr/bin/imds-tracer'));
+  writeFileSync(join(path, 'usr/lib/systemd/system/imds_tracer_tool.service'), '[Unit]\n');
+  writeFileSync(join(path, 'usr/share/doc/imds-tracer/copyright'), 'text');
+}
+
+function make(format: string, run: string, names: string[], time: number): string {
+  const context = { tree: join(folder, run, 'tree'), work: join(folder, run, format), out: join(folder, run) };
+  rmSync(join(folder, run), { recursive: true, force: true });
+  makeTree(context.tree, names, time);
+  mkdirSync(context.work, { recursive: true });
+  return FORMATS[format]!({ ...context, version: '1.2.3', arch: 'x64', target: TARGETS['x64'], epoch: EPOCH });
+}
+
+const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+describe.each(Object.keys(TOOL))('%s', (format) => {
+  const test = has(TOOL[format]!) ? it : it.skip;
+
+  test('two builds in other folders, at other times, give the same bytes', () => {
+    const first = make(format, 'one', ['imds-tracer', 'a', 'b'], 1_600_000_000);
+    const second = make(format, 'another', ['b', 'a', 'imds-tracer'], EPOCH + 40_000_000);
+    expect(basename(second)).toBe(basename(first));
+    expect(digest(second)).toBe(digest(first));
+  });
+
+  test('everything belongs to root, and a changed file changes the bytes', () => {
+    const path = make(format, 'one', ['imds-tracer', 'a'], 1_600_000_000);
+    const lines = LIST[format]!(path).trim().split('\n');
+    expect(lines.some((line) => line.includes('imds-tracer/imds-tracer') || line.endsWith('/imds-tracer'))).toBe(true);
+    for (const line of lines) expect(line).toMatch(/\s(root\/root|root\s+root|0\/0)\s/);
+    expect(digest(make(format, 'other', ['imds-tracer', 'a', 'c'], 1_600_000_000))).not.toBe(digest(path));
+  });
+});
+
+describe('tree', () => {
+  const lock = {
+    packages: {
+      '': { name: 'imds-tracer' },
+      'node_modules/b': { version: '2.0.0', license: 'MIT', integrity: 'sha512-AA==' },
+      'node_modules/@s/a': { version: '1.0.0', integrity: 'sha512-AA==' },
+      'node_modules/tests-only': { version: '1.0.0', dev: true },
+      'node_modules/for-arm': { version: '1.0.0', os: ['linux'], cpu: ['arm64'], optional: true },
+      'node_modules/for-mac': { version: '1.0.0', os: ['darwin'], cpu: ['x64'], optional: true },
+      'node_modules/b/node_modules/c': { version: '3.0.0' },
+    },
+  };
+
+  it('takes the packages that run on the target, and none of the tests', async () => {
+    const { productionPackages } = (await load('tree')) as {
+      productionPackages: (lock: unknown, arch: string) => { name: string }[];
+    };
+    const names = (arch: string) => productionPackages(lock, arch).map(({ name }) => name);
+    expect(names('x64')).toEqual(['@s/a', 'b', 'c']);
+    expect(names('arm64')).toEqual(['@s/a', 'b', 'c', 'for-arm']);
+  });
+
+  it('the bill of materials names what is bundled and linked, with checksums, and holds no time but the given', async () => {
+    const { billOfMaterials } = (await load('sbom')) as {
+      billOfMaterials: (...args: unknown[]) => {
+        components: Record<string, unknown>[];
+        metadata: { timestamp: string };
+      };
+    };
+    const product = { name: 'imds-tracer', version: '1.2.3', license: 'Apache-2.0' };
+    const npm = [{ name: '@s/a', version: '1.0.0', license: 'MIT', integrity: 'sha512-AQI=' }];
+    const bom = billOfMaterials(product, npm, [{ name: 'zlib', version: '1:1.2' }], EPOCH);
+    expect(bom.metadata.timestamp).toBe('2023-11-14T22:13:20.000Z');
+    expect(bom.components).toMatchObject([
+      { name: 'zlib', purl: 'pkg:deb/debian/zlib@1%3A1.2?arch=source' },
+      { name: '@s/a', purl: 'pkg:npm/%40s/a@1.0.0', hashes: [{ alg: 'SHA-512', content: '0102' }] },
+    ]);
+  });
+});
+
+describe('library', () => {
+  it('reads the highest glibc version that a program asks for', async () => {
+    const { highestGlibc } = (await load('library')) as { highestGlibc: (path: string) => string };
+    const source = join(folder, 'old.c');
+    const made = join(folder, 'old.so');
+    writeFileSync(source, 'extern int puts(const char *); int f(void) { return puts("x"); }');
+    expect(spawnSync('gcc', ['-shared', '-fPIC', '-nostartfiles', source, '-o', made]).status).toBe(0);
+    expect(highestGlibc(made)).toBe(process.arch === 'arm64' ? '2.17' : '2.2.5');
+    expect(highestGlibc(process.execPath)).toMatch(/^2\.(2[89]|3\d)$/);
+  });
+});
