@@ -28,6 +28,8 @@
         'native/file_input.c',
         'native/pcapng.c',
         'native/record_queue.c',
+        'native/ring_reader.c',
+        'native/squeeze.c',
         'native/packet_tap.c',
         'native/tcp_packet.c',
         'native/link_layer.c',

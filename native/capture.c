@@ -80,16 +80,26 @@ const char *imds_description(const struct imds_source *source)
 	return source->description;
 }
 
-int imds_batch_append(struct imds_batch *batch, const void *record, size_t size)
+uint32_t imds_record_length(const void *record, size_t size)
 {
 	struct imds_header header;
 
 	if (size < sizeof(header))
-		return -EBADMSG;
+		return 0;
 	memcpy(&header, record, sizeof(header));
 	if (header.length < sizeof(header) || header.length > size || header.length % 8 != 0 ||
 	    header.length > IMDS_RECORD_MAX)
+		return 0;
+	return header.length;
+}
+
+int imds_batch_append(struct imds_batch *batch, const void *record, size_t size)
+{
+	struct imds_header header;
+
+	if (!imds_record_length(record, size))
 		return -EBADMSG;
+	memcpy(&header, record, sizeof(header));
 	if (header.flags & IMDS_FLAG_SELF_TEST)
 		return 0;
 	if (header.length > batch->capacity - batch->used)
@@ -162,6 +172,14 @@ void imds_progress(struct imds_source *source, struct imds_progress *progress)
 	pthread_mutex_unlock(&source->lock);
 }
 
+void imds_stop(struct imds_source *source)
+{
+	pthread_mutex_lock(&source->lock);
+	if (source->state)
+		source->kind->stop(source->state);
+	pthread_mutex_unlock(&source->lock);
+}
+
 void imds_close(struct imds_source *source)
 {
 	pthread_mutex_lock(&source->lock);
@@ -217,7 +235,7 @@ static const struct {
 	FIELD("connect.argv", imds_connect, argv),
 	FIELD("connect.process", imds_connect, process),
 	FIELD("connect.ancestors", imds_connect, ancestors),
-	{ "connect.size", sizeof(struct imds_connect), 0 },
+	{ "connect.size", offsetof(struct imds_connect, ancestors), 0 }, /* the least: of ancestors there are as many as it counts */
 	FIELD("ancestor.process", imds_process_record, process),
 	FIELD("ancestor.argv", imds_process_record, argv),
 	{ "ancestor.size", sizeof(struct imds_process_record), 0 },

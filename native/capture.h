@@ -14,7 +14,7 @@
 #define IMDS_API __attribute__((visibility("default")))
 
 /* Changes with anything below or in record.h that an older src/capture/ would misread. */
-#define IMDS_ABI_VERSION 1
+#define IMDS_ABI_VERSION 2
 
 enum imds_error_code {
 	IMDS_ERROR_ARGUMENT = 1,
@@ -100,7 +100,7 @@ IMDS_API const char *imds_description(const struct imds_source *source);
 /*
  * Waits up to timeout_ms for records and copies as many as fit into the buffer, whole. Returns their bytes, 0 after the
  * time-out or a wake, or -errno: -EINVAL (capacity below IMDS_RECORD_MAX), -EBUSY (another thread is in it), -EBADF
- * (closed), -ENODATA (the end of a file), -EBADMSG (a record that contradicts itself).
+ * (closed), -ENODATA (the end of a file, or all was read since imds_stop()), -EBADMSG (a record that contradicts itself).
  */
 IMDS_API int64_t imds_next(struct imds_source *source, uint8_t *buffer, uint32_t capacity, int32_t timeout_ms);
 
@@ -113,7 +113,13 @@ IMDS_API void imds_stats(struct imds_source *source, struct imds_stats *stats);
 /* All zeros for a source that has none, and once closed. */
 IMDS_API void imds_progress(struct imds_source *source, struct imds_progress *progress);
 
-/* Detaches and frees; waits for a pending imds_next(), which it wakes. Again: nothing. */
+/*
+ * Stops capturing; what was captured until then is there to be read. A pending imds_next() goes on to its time-out, or to
+ * imds_wake(). Again: nothing.
+ */
+IMDS_API void imds_stop(struct imds_source *source);
+
+/* Stops and frees; waits for a pending imds_next(), which it wakes. Again: nothing. */
 IMDS_API void imds_close(struct imds_source *source);
 
 /*

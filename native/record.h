@@ -55,7 +55,8 @@ struct imds_span {
 
 /*
  * A path longer than its room, or deeper than the program walks, keeps its end: it then has no slash in front.
- * Written in place into the ring, so that only argv, which comes last, decides how long the record is.
+ * Written in place into the ring, so that only argv, which comes last, decides how long the record is. From imds_next()
+ * on it is squeezed: only the ancestors that it counts, and behind them, wherever its spans say, what is in the rooms.
  */
 struct imds_connect {
 	struct imds_header header;

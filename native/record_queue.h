@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between the thread that reads packets and imds_next(): bounded, first in first out. */
+/* Between the thread that captures records and imds_next(): bounded, first in first out. One thread puts, one takes. */
 #ifndef IMDS_RECORD_QUEUE_H
 #define IMDS_RECORD_QUEUE_H
 
@@ -9,14 +9,20 @@
 
 struct imds_queue;
 
-/* Holds up to `bytes`, twice for a moment. NULL without memory or file descriptors. */
+/*
+ * Takes up to `bytes` of memory, only while there are records to keep. NULL without memory or file descriptors.
+ */
 struct imds_queue *imds_queue_new(size_t bytes);
 void imds_queue_free(struct imds_queue *queue);
 
+/* Whether the next put will find room for a record of any size; takes the memory for it. */
+bool imds_queue_reserve(struct imds_queue *queue);
+
 /*
- * Adds a copy. Where there is no room: waits for some if `wait`, else -ENOBUFS. -ECANCELED once cancelled, -ENOMEM.
+ * Adds a copy of a record, which is as long as its header says. Where there is no room: waits for some if `wait`, else
+ * -ENOBUFS. -ECANCELED once cancelled, -ENOMEM.
  */
-int imds_queue_put(struct imds_queue *queue, const struct imds_packet *record, bool wait);
+int imds_queue_put(struct imds_queue *queue, const void *record, bool wait);
 
 /* Nothing will be put any more: takers get what is there, then -ENODATA. */
 void imds_queue_end(struct imds_queue *queue);
@@ -24,7 +30,16 @@ void imds_queue_end(struct imds_queue *queue);
 /* Nothing will be taken any more: a put that waits ends. */
 void imds_queue_cancel(struct imds_queue *queue);
 
-/* As `next` of struct imds_source_kind; -ENODATA when it ended and is empty. */
+/* Waits for something to take, or the end: 1. 0 after the time-out, or when wake_fd is readable; -errno. */
+int imds_queue_wait(struct imds_queue *queue, int wake_fd, int timeout_ms);
+
+/*
+ * Moves records into the batch without waiting. 0; -ENOSPC as imds_batch_append(); -ENODATA when it ended and is empty,
+ * and nothing was moved.
+ */
+int imds_queue_move(struct imds_queue *queue, struct imds_batch *batch);
+
+/* Both, as `next` of struct imds_source_kind; -ENODATA when it ended and is empty. */
 int imds_queue_take(struct imds_queue *queue, struct imds_batch *batch, int wake_fd, int timeout_ms);
 
 #endif

@@ -13,6 +13,9 @@ struct imds_batch {
 	int64_t epoch_offset_ns; /* to add to a record's time */
 };
 
+/* Length of a record of which `size` bytes are there, as its header has it; 0 for one that contradicts itself. */
+uint32_t imds_record_length(const void *record, size_t size);
+
 /*
  * Appends a record of `size` bytes (its own header may claim less) unless it is of the self-test. Returns 0, -ENOSPC when
  * no further record of the largest size would surely fit after this one (this one is in), -EBADMSG for one that
@@ -26,7 +29,7 @@ struct imds_source_kind {
 	void (*stats)(void *state, struct imds_stats *stats);
 	/* Fills what it knows of `progress`, which is all zeros. NULL: nothing. */
 	void (*progress)(void *state, struct imds_progress *progress);
-	/* Stops capturing, so that the counters stand. */
+	/* Stops capturing, so that the counters stand: `next` gives what is there, then -ENODATA. May be called again. */
 	void (*stop)(void *state);
 	void (*free)(void *state);
 };

@@ -1,117 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The eBPF source: opening it, best variant first, and reading its ring buffer. */
+/* The eBPF source: opening it, best variant first, and its counters. */
 #include "ebpf.h"
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "ring_reader.h"
+
+/* Of records that wait for TypeScript: some 40,000 connections with a request each. */
+#define QUEUE_BYTES (64 * 1024 * 1024)
 
 struct ebpf_source {
 	struct imds_loaded loaded;
-	struct ring_buffer *ring;
-	struct imds_batch *batch; /* of the call that is in progress */
-	int64_t delivered_ms; /* when a call last had records */
+	struct imds_ring_reader *reader;
 	int cpus;
 	struct imds_counters *per_cpu; /* room to read a slot of all CPUs into */
 };
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
-
-/* From time since boot (suspend included) to time since the epoch, as the clocks stand now. */
-static int64_t boot_to_epoch_ns(void)
-{
-	struct timespec epoch, boot;
-
-	clock_gettime(CLOCK_REALTIME, &epoch);
-	clock_gettime(CLOCK_BOOTTIME, &boot);
-	return (epoch.tv_sec - boot.tv_sec) * INT64_C(1000000000) + (epoch.tv_nsec - boot.tv_nsec);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-static int on_record(void *context, void *record, size_t size)
-{
-	struct ebpf_source *source = context;
-
-	return imds_batch_append(source->batch, record, size);
-}
-
-/*
- * In the midst of a stream of packets, a call waits a moment for more: handing over a batch takes two thread switches,
- * many times what a record takes. The first record after a pause goes at once, for whatever /proc is to tell of its
- * process may be gone soon.
- */
-#define STREAM_MS 2
-#define GATHER_MS 1
-
-static bool should_gather(const struct ebpf_source *source, const struct imds_batch *batch)
-{
-	return batch->used < batch->capacity / 8 && now_ms() - source->delivered_ms < STREAM_MS;
-}
-
-static int gather(struct ebpf_source *source, int wake_fd)
-{
-	struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
-	int result;
-
-	poll(&wake, 1, GATHER_MS);
-	result = ring_buffer__consume(source->ring);
-	return result < 0 && result != -ENOSPC ? result : 0;
-}
+/* ---- as a source ------------------------------------------------------------------------------------------------ */
 
 static int source_next(void *state, struct imds_batch *batch, int wake_fd, int timeout_ms)
 {
 	struct ebpf_source *source = state;
-	struct pollfd fds[] = {
-		{ .fd = wake_fd, .events = POLLIN },
-		{ .fd = ring_buffer__epoll_fd(source->ring), .events = POLLIN },
-	};
-	int64_t deadline = now_ms() + timeout_ms;
 
-	source->batch = batch;
-	for (;;) {
-		int64_t left;
-		int result;
-
-		batch->epoch_offset_ns = boot_to_epoch_ns();
-		/* A record that ends a full batch is consumed like the others; the next call goes on behind it. */
-		result = ring_buffer__consume(source->ring);
-		if (result < 0 && result != -ENOSPC)
-			return result;
-		if (batch->used) {
-			result = should_gather(source, batch) ? gather(source, wake_fd) : 0;
-			source->delivered_ms = now_ms();
-			return result;
-		}
-		left = deadline - now_ms();
-		/* Readable and yet nothing there: the first record is still being written. Wait without the ring, briefly. */
-		if (fds[1].revents)
-			result = poll(fds, 1, left < 1 ? 0 : 1);
-		else
-			result = poll(fds, 2, left < 0 ? 0 : (int)left);
-		if (result < 0 && errno != EINTR)
-			return -errno;
-		if (result > 0 && fds[0].revents)
-			return 0;
-		if (result <= 0)
-			fds[1].revents = 0;
-		if (now_ms() >= deadline && !fds[1].revents)
-			return 0;
-	}
+	return imds_ring_reader_next(source->reader, batch, wake_fd, timeout_ms);
 }
 
 static int read_counters(struct ebpf_source *source, struct imds_stats *stats)
@@ -153,13 +74,16 @@ static void source_stop(void *state)
 	struct ebpf_source *source = state;
 
 	imds_detach(&source->loaded);
+	/* A program that runs on another processor still writes its record. It is an RCU reader, which this waits for. */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	imds_ring_reader_end(source->reader);
 }
 
 static void source_free(void *state)
 {
 	struct ebpf_source *source = state;
 
-	ring_buffer__free(source->ring);
+	imds_ring_reader_free(source->reader);
 	imds_unload(&source->loaded);
 	free(source->per_cpu);
 	free(source);
@@ -316,11 +240,9 @@ static int start_reading(struct ebpf_source *source, struct imds_error *error)
 	if (source->cpus < 1)
 		return imds_fail(error, IMDS_ERROR_SYSTEM, "the number of possible CPUs can't be read");
 	source->per_cpu = calloc((size_t)source->cpus, sizeof(*source->per_cpu));
-	source->ring = ring_buffer__new(source->loaded.ring_fd, on_record, source, NULL);
-	if (libbpf_get_error(source->ring))
-		source->ring = NULL;
-	if (!source->per_cpu || !source->ring)
-		return imds_fail(error, IMDS_ERROR_SYSTEM, "mapping the ring buffer: %s", strerror(errno));
+	source->reader = imds_ring_reader_new(source->loaded.ring_fd, QUEUE_BYTES);
+	if (!source->per_cpu || !source->reader)
+		return imds_fail(error, IMDS_ERROR_SYSTEM, "reading the ring buffer: %s", strerror(errno));
 	return 0;
 }
 

@@ -276,6 +276,15 @@ static int64_t now_ms(void)
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
+/* What is in the kernel's buffer. */
+static void read_buffer(struct live_source *source)
+{
+	pthread_mutex_lock(&source->lock);
+	if (pcap_dispatch(source->handle, -1, on_packet, (u_char *)source) < 0)
+		close_handle(source, pcap_geterr(source->handle));
+	pthread_mutex_unlock(&source->lock);
+}
+
 static void *read_packets(void *argument)
 {
 	struct live_source *source = argument;
@@ -290,17 +299,14 @@ static void *read_packets(void *argument)
 		fds[1].fd = source->handle ? pcap_get_selectable_fd(source->handle) : -1;
 		if (poll(fds, 2, source->handle ? SWEEP_MS : RETRY_MS) < 0 && errno != EINTR)
 			break;
+		if (source->handle)
+			read_buffer(source);
 		if (fds[0].revents)
 			break;
-		if (!source->handle) {
+		if (!source->handle)
 			reopen(source);
-			continue;
-		}
-		pthread_mutex_lock(&source->lock);
-		if (pcap_dispatch(source->handle, -1, on_packet, (u_char *)source) < 0)
-			close_handle(source, pcap_geterr(source->handle));
-		pthread_mutex_unlock(&source->lock);
 	}
+	imds_queue_end(source->queue);
 	return NULL;
 }
 

@@ -8,7 +8,7 @@ const IDLE_WAIT_MS = 500;
 const BUSY_WAIT_MS = 100;
 const LOSS_CHECK_MS = 1_000;
 /** How long a stop may go on with what was captured before it. */
-const DRAIN_MS = 1_500;
+const DRAIN_MS = 10_000;
 const STATS_INTERVAL_MS = 60_000;
 
 /** What can be lost, by the counter that tells. */
@@ -60,18 +60,26 @@ export function runTracer(options: {
     if (Object.keys(lost).length > 0) write({ kind: 'capture-loss', time: now, lost });
   };
 
+  /** Takes the records of a batch; how many there were, or -1 at the end. */
+  const step = async (timeoutMs: number): Promise<number> => {
+    let time: number | undefined;
+    const handed = await source.next(timeoutMs, (record) => {
+      time = record.time;
+      pipeline.accept(record);
+    });
+    // Records may have waited: what comes in time by their clock must not be given up by that of the wall.
+    if (handed >= 0) pipeline.tick(time ?? Date.now());
+    await options.room?.();
+    return handed;
+  };
+
   const follow = async (): Promise<void> => {
     // Not by the wall clock: set back by an hour, it would keep losses unsaid for as long.
     let nextLossCheck = performance.now() + LOSS_CHECK_MS;
     let nextStats = performance.now() + STATS_INTERVAL_MS;
     while (!stopping) {
-      const handed = await source.next(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS, (record) =>
-        pipeline.accept(record),
-      );
-      if (handed < 0) break;
+      if ((await step(pipeline.waiting ? BUSY_WAIT_MS : IDLE_WAIT_MS)) < 0) break;
       const now = Date.now();
-      pipeline.tick(now);
-      await options.room?.();
       const elapsed = performance.now();
       if (elapsed >= nextLossCheck) {
         nextLossCheck = elapsed + LOSS_CHECK_MS;
@@ -83,18 +91,17 @@ export function runTracer(options: {
         write({ kind: 'tracer-stats', time: now, stats: stats() });
       }
     }
-    // What the kernel had recorded when the stop came is still written: bounded, as requests may go on coming.
+    // What was captured when the stop came is still written: seconds of it after a burst.
+    source.stop();
     const deadline = performance.now() + DRAIN_MS;
     while (performance.now() < deadline) {
-      if ((await source.next(0, (record) => pipeline.accept(record))) <= 0) return;
-      await options.room?.();
+      if ((await step(0)) <= 0) return;
     }
-    // What is left then is only counted, for as short a time again.
-    const countUntil = performance.now() + DRAIN_MS;
+    // What is left then is only counted.
     const count = (record: CaptureRecord): void => {
       if (record.type === 'packet') pipeline.abandon();
     };
-    while (performance.now() < countUntil && (await source.next(0, count)) > 0);
+    while ((await source.next(0, count)) > 0);
   };
 
   const end = (): TracerStats => {

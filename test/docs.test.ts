@@ -148,6 +148,7 @@ async function ownEvents(): Promise<TracerEvent[]> {
     description: '',
     next: () => Promise.resolve(-1),
     wake: () => {},
+    stop: () => {},
     stats: () => ({}) as CaptureStats,
     close: () => {},
   };

@@ -28,6 +28,7 @@ function sourceOf(...reads: ((onRecord: (record: CaptureRecord) => void) => numb
       return reads.shift()?.(onRecord) ?? -1;
     },
     wake: () => {},
+    stop: () => {},
     stats: () => NOTHING,
     close: () => {},
   };

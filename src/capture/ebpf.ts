@@ -7,12 +7,13 @@ import type { CaptureSource, EndpointAddress } from './types.js';
 
 export { type HostCheck, type HostProbe, probeHost } from './probe.js';
 
-const DEFAULT_RING_BYTES = 8 * 1024 * 1024;
+/** For the moment until the native module takes out what is in it: see native/ring_reader.c. */
+const DEFAULT_RING_BYTES = 2 * 1024 * 1024;
 
 export interface EbpfOptions {
   /** Whose connections are captured: 1 to 1023. */
   endpoints: readonly EndpointAddress[];
-  /** Size of the ring buffer between kernel and tracer: a power of two, at least a page (4096). Default 8 MiB. */
+  /** Size of the ring buffer between kernel and tracer: a power of two, at least a page (4096). Default 2 MiB. */
   ringBytes?: number;
 }
 

@@ -21,7 +21,7 @@ export const Layout = {
     argv: 76,
     process: 80,
     ancestors: 112,
-    size: 2416,
+    size: 112,
   },
   ancestor: { process: 16, argv: 48, size: 56 },
   packet: {
@@ -95,4 +95,4 @@ export const Constants = {
 } as const;
 
 /** Version of the ABI that this code speaks: IMDS_ABI_VERSION of native/capture.h. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;

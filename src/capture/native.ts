@@ -28,6 +28,7 @@ export interface NativeModule {
   wake(source: Handle): void;
   stats(source: Handle, stats: Buffer): void;
   progress(source: Handle, progress: Buffer): void;
+  stop(source: Handle): void;
   close(source: Handle): void;
   probe(buffer: Buffer, capacity: number): number;
   netnsOpen(path: string, netns: Buffer): number;
@@ -79,6 +80,7 @@ export function load(path: string): NativeModule {
     wake: library.func('void imds_wake(void *source)'),
     stats: library.func('void imds_stats(void *source, void *stats)'),
     progress: library.func('void imds_progress(void *source, void *progress)'),
+    stop: library.func('void imds_stop(void *source)'),
     close: library.func('void imds_close(void *source)'),
     probe: library.func('uint32_t imds_probe(void *buffer, uint32_t capacity)'),
     netnsOpen: library.func('int32_t imds_netns_open(const char *path, void *netns)'),

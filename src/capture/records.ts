@@ -39,7 +39,9 @@ function decodeConnect(batch: Buffer, start: number, length: number): ConnectRec
   const bytes = batch.subarray(start, start + length);
   const at = Layout.connect;
   const count = bytes[at.ancestorCount]!;
-  if (count > Constants.ancestors) throw malformed(`${count} ancestors`);
+  if (count > Constants.ancestors || at.ancestors + count * Layout.process.size > length) {
+    throw malformed(`${count} ancestors in ${length} bytes`);
+  }
   const ancestors: KernelProcess[] = [];
   for (let i = 0; i < count; i++) ancestors.push(processAt(bytes, at.ancestors + i * Layout.process.size));
   return {

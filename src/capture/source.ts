@@ -12,7 +12,7 @@ import type { CaptureRecord, CaptureSource, CaptureStats } from './types.js';
  */
 const BATCH_BYTES = 256 * 1024;
 
-/** Closed while the call waited for a worker thread; the end of a file. */
+/** Closed while the call waited for a worker thread; the end of a file, or of what was captured before the stop. */
 const ENDS: ReadonlySet<number> = new Set([-constants.errno.EBADF, -constants.errno.ENODATA]);
 
 /** A source of the native module behind the CaptureSource interface. The batch buffer is its own and kept as long as it. */
@@ -60,6 +60,10 @@ export class NativeSource implements CaptureSource {
       connectsSeen: at(Layout.stats.connectsSeen),
       connectsDropped: at(Layout.stats.connectsDropped),
     };
+  }
+
+  stop(): void {
+    this.native.stop(this.handle);
   }
 
   close(): void {

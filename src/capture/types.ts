@@ -99,9 +99,11 @@ export interface CaptureSource {
   readonly description: string;
   /**
    * Waits at most `timeoutMs` for records, off the event loop, and calls `onRecord` for each, in order.
-   * Resolves to how many there were; to -1 at the end of a file. The views in a record die when `onRecord` returns.
+   * Resolves to how many there were; to -1 at the end of a file, or when all is read since `stop`. The views in a record die when `onRecord` returns.
    */
   next(timeoutMs: number, onRecord: (record: CaptureRecord) => void): Promise<number>;
+  /** Stops capturing: `next` has what was captured until then, and the counters stand. */
+  stop(): void;
   /** Ends a pending `next` early. */
   wake(): void;
   stats(): CaptureStats;

@@ -75,7 +75,7 @@ const ROWS: readonly OptionRow[] = [
   {
     name: 'ring-size',
     argument: 'BYTES',
-    description: 'size of the ring buffer between kernel and tracer (default: 8M)',
+    description: 'size of the ring buffer between kernel and tracer (default: 2M)',
   },
   { name: 'lab', description: 'also run the lab, so that events appear on any machine' },
   { name: 'quiet', description: 'show nothing in the terminal but errors' },

@@ -39,11 +39,12 @@ function packet(data: Buffer, flags = 0): Buffer {
 
 function connect(argv: string, ancestors: number): Buffer {
   const { connect: at, process } = Layout;
-  const bytes = record({ type: Constants.recordConnect, flags: 1, size: at.size, tail: Buffer.from(argv) });
+  const size = at.size + Math.min(ancestors, 8) * process.size;
+  const bytes = record({ type: Constants.recordConnect, flags: 1, size, tail: Buffer.from(argv) });
   ADDRESS.copy(bytes, at.remoteAddress);
   bytes[at.family] = 6;
   bytes[at.ancestorCount] = ancestors;
-  bytes.writeUInt16LE(at.size, at.argv);
+  bytes.writeUInt16LE(size, at.argv);
   bytes.writeUInt16LE(argv.length, at.argv + 2);
   bytes.write('curl\0garbage', at.process + process.comm, 'latin1');
   for (let i = 0; i < Math.min(ancestors, 8); i++)
@@ -106,6 +107,10 @@ describe('decodeBatch', () => {
     ['data beyond the record', broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, Layout.packet.data + 4))],
     ['argv beyond the record', broken((bytes) => bytes.writeUInt16LE(0xffff, Layout.connect.argv), connect('x', 0))],
     ['nine ancestors', connect('x', 9)],
+    [
+      'an ancestor beyond the record',
+      broken((bytes) => bytes.writeUInt8(2, Layout.connect.ancestorCount), connect('x', 1)),
+    ],
   ])('refuses %s, after the records before it', (_, bytes) => {
     const seen: CaptureRecord[] = [];
     const run = () => decodeBatch(Buffer.concat([packet(Buffer.from('first')), bytes]), (item) => seen.push(item));

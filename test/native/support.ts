@@ -21,6 +21,8 @@ const SOURCES = [
   'file_input.c',
   'pcapng.c',
   'record_queue.c',
+  'ring_reader.c',
+  'squeeze.c',
   'packet_tap.c',
   'tcp_packet.c',
   'link_layer.c',

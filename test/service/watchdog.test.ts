@@ -19,6 +19,7 @@ it('a loop that hangs feeds no watchdog, though the process turns on; one that g
       return 0;
     },
     wake: () => {},
+    stop: () => {},
     stats: () => ({
       packetsSeen: 0,
       packetsCaptured: 0,
