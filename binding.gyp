@@ -30,6 +30,7 @@
         'native/record_queue.c',
         'native/ring_reader.c',
         'native/squeeze.c',
+        'native/malloc.c',
         'native/packet_tap.c',
         'native/tcp_packet.c',
         'native/link_layer.c',

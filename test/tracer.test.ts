@@ -1,12 +1,12 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { CaptureRecord, CaptureSource, CaptureStats } from '../src/capture/types.js';
+import type { CaptureRecord, CaptureSource, CaptureStats, PacketRecord } from '../src/capture/types.js';
 import { captureError } from '../src/errors.js';
 import { Judge } from '../src/imds/judge.js';
 import { endpointsFor } from '../src/imds/providers.js';
 import type { TracerEvent } from '../src/output/types.js';
 import { Pipeline } from '../src/pipeline.js';
 import { runTracer } from '../src/tracer.js';
-import { CLIENT, GET, ipPacket, SERVER } from './support/packets.js';
+import { CLIENT, connection, GET, ipPacket, SERVER } from './support/packets.js';
 
 const NOTHING: CaptureStats = {
   packetsSeen: 0,
@@ -34,12 +34,14 @@ function sourceOf(...reads: ((onRecord: (record: CaptureRecord) => void) => numb
   };
 }
 
-function packet(payload: string): CaptureRecord {
-  const data = ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload });
+const packet = (payload: string): CaptureRecord =>
+  recordOf(ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload }), Date.now(), 'egress');
+
+function recordOf(data: Buffer, time: number, direction: PacketRecord['direction']): CaptureRecord {
   return {
     type: 'packet',
-    time: Date.now(),
-    direction: 'egress',
+    time,
+    direction,
     cookie: 1n,
     cgroupId: 0n,
     localAddress: CLIENT.address,
@@ -82,6 +84,65 @@ describe('a tracer', () => {
     await expect(tracer.done).rejects.toBe(failure);
     expect(events.map(({ kind }) => kind)).toEqual(['request', 'tracer-stopped']);
     expect(events[1]).toMatchObject({ stats: { requests: 1 } });
+  });
+
+  it('gives no response up that comes in time by the clock of records which waited', async () => {
+    const sent = Date.now() - 5_000;
+    const [syn, synAck, ack, request, response] = connection({ request: GET('/latest/meta-data/'), time: sent }).map(
+      ({ ip, time }, i) => recordOf(ip, time, i === 1 || i === 4 ? 'ingress' : 'egress'),
+    );
+    const handing =
+      (records: readonly (CaptureRecord | undefined)[]) => (onRecord: (record: CaptureRecord) => void) => {
+        for (const record of records) onRecord(record!);
+        return records.length;
+      };
+    const { events, tracer } = run(sourceOf(handing([syn, synAck, ack, request]), handing([response])));
+    await tracer.done;
+    expect(events[0]).toMatchObject({ kind: 'request', response: { status: 200 } });
+  });
+
+  it('that is stopped stops capturing, and then writes all that was captured', async () => {
+    let captured = 40;
+    const told: string[] = [];
+    const source: CaptureSource = {
+      ...sourceOf(),
+      next: async (_timeoutMs, onRecord) => {
+        await new Promise(setImmediate);
+        if (captured === 30) tracer.stop();
+        if (captured-- <= 0) return -1;
+        onRecord(packet(''));
+        told.push('record');
+        return 1;
+      },
+      stop: () => told.push('stop'),
+    };
+    const { tracer } = run(source);
+    await tracer.done;
+    expect(told).toEqual([...Array(11).fill('record'), 'stop', ...Array(29).fill('record')]);
+  });
+
+  it('says how much a stop left unread, where writing takes too long', async () => {
+    let elapsed = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => elapsed);
+    let stopped = false;
+    let left = 5;
+    const source: CaptureSource = {
+      ...sourceOf(),
+      next: async (_timeoutMs, onRecord) => {
+        await new Promise(setImmediate);
+        if (!stopped) tracer.stop();
+        else elapsed += 9_000;
+        if (stopped && left-- <= 0) return -1;
+        onRecord(packet(''));
+        return 1;
+      },
+      stop: () => {
+        stopped = true;
+      },
+    };
+    const { events, tracer } = run(source);
+    expect((await tracer.done).packets_abandoned).toBe(3);
+    expect(events).toMatchObject([{ kind: 'capture-loss', lost: { stop: 3 } }, { kind: 'tracer-stopped' }]);
   });
 
   it('says losses within a second also while the wall clock goes backwards', async () => {

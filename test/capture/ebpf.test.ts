@@ -282,6 +282,7 @@ for i in range(200):
 
   it.each([
     ['tiny, loses what it must', 4096],
+    ['a quarter of the burst, loses nothing though nobody reads yet', 1 << 18],
     ['large, loses nothing', 1 << 23],
   ])('counts every packet exactly, with a ring that is %s', async (_, ringBytes) => {
     open(ringBytes);
