@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -52,13 +52,19 @@ export function nativeModule(): NativeModule {
 /** Folder of our package.json: wherever the compiled code lies, the nearest above it. */
 export function packageRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
+  while (!isThere(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
   return directory;
 }
 
+/**
+ * Not by access(2), as existsSync asks: it leaves out the capabilities of a user other than root (access(2), man page),
+ * and a service that reads by CAP_DAC_READ_SEARCH would be told that its own library is missing.
+ */
+const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
+
 /** Exported for tests: loads the library at `path`. */
 export function load(path: string): NativeModule {
-  if (!existsSync(path)) throw captureError('IMDS_E_LIBRARY', `The native module is missing: ${path}`, REBUILD);
+  if (!isThere(path)) throw captureError('IMDS_E_LIBRARY', `The native module is missing: ${path}`, REBUILD);
   const library = open(path);
   const version: number = library.func('uint32_t imds_abi_version()')();
   if (version !== ABI_VERSION) {

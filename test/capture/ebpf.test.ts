@@ -422,8 +422,9 @@ while s.recv(4096): pass`;
       expect(
         await fixture(
           'setpriv',
-          '--bounding-set=-all',
-          '--inh-caps=-all',
+          // Root in name only keeps the right to read the checkout, wherever it lies.
+          '--inh-caps=-all,+dac_read_search',
+          '--ambient-caps=+dac_read_search',
           '--reuid=65534',
           '--regid=65534',
           '--clear-groups',

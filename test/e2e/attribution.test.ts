@@ -83,7 +83,11 @@ describeOnKernel('who it was', () => {
 
   test('another user', async () => {
     const event = await eventOf(
-      await start('setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'),
+      // With the right to read its script, wherever the checkout lies.
+      await start(
+        ...['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'],
+        ...['--inh-caps', '+dac_read_search', '--ambient-caps', '+dac_read_search'],
+      ),
       'connect',
       `get ${ID}`,
     );
