@@ -1,0 +1,163 @@
+import { describeLive, openLive, type SourceChoice } from './capture/choose.js';
+import { openNamespaceSockets, takeEarlyOwner } from './capture/socket-diag.js';
+import type { CaptureSource, EndpointAddress } from './capture/types.js';
+import { Judge } from './imds/judge.js';
+import { endpointsFor } from './imds/providers.js';
+import type { ProviderName } from './imds/types.js';
+import type { Evidence } from './output/evidence/types.js';
+import type { LearnedSecrets } from './output/learned.js';
+import { redactEvent } from './output/redact.js';
+import type { EventSink, TracerHealth } from './output/sink.js';
+import { formatText } from './output/text.js';
+import type { TracerEvent, TracerStats } from './output/types.js';
+import { Pipeline } from './pipeline.js';
+import { Attributor } from './process/attribution.js';
+import { type LiveTracer, runTracer } from './tracer.js';
+import { version } from './version.js';
+
+/** What a live run is made of. */
+export interface LiveOptions {
+  /** The first is the one that judges `endpoint`. */
+  provider: readonly ProviderName[];
+  /** Further addresses to trace. */
+  endpoint: readonly EndpointAddress[];
+  source: SourceChoice;
+  networkInterface?: string;
+  ringSize?: number;
+  /** In this order they get each event; closed at the end, also after an error. */
+  sinks: readonly EventSink[];
+  /** Where the packets behind findings go; it is among `sinks` as well. */
+  evidence?: Evidence | undefined;
+  learned: LearnedSecrets;
+}
+
+export interface LiveOutcome {
+  stats: TracerStats;
+  source: CaptureSource['kind'];
+  /** Why this source, where it was not the first choice. */
+  sourceDetail: string;
+  /** For some of the time the source could not capture. */
+  interrupted: boolean;
+}
+
+/** From a live source to the sinks, until it is stopped: what `trace` and `audit` have in common. */
+export class LiveSession {
+  readonly #options: LiveOptions;
+  readonly #processes = new Attributor({ openNamespace: openNamespaceSockets, takeEarlyOwner });
+  #tracer: LiveTracer | undefined;
+  #stopping = false;
+
+  constructor(options: LiveOptions) {
+    this.#options = options;
+  }
+
+  /** Ends `run`, once what was captured until now is written. May be called at any time, also before `run`. */
+  stop(): void {
+    this.#stopping = true;
+    this.#tracer?.stop();
+  }
+
+  /**
+   * Calls `prepare`, opens the source, calls `onCapture` once that has proven itself, and traces until `stop`. Undefined
+   * where it was stopped before. Rejects with a TracerError where this host can't capture, or no more. Called once.
+   */
+  async run({
+    prepare,
+    onCapture,
+  }: {
+    prepare?: () => Promise<void>;
+    onCapture?: (source: CaptureSource['kind']) => void;
+  } = {}): Promise<LiveOutcome | undefined> {
+    let source: CaptureSource | undefined;
+    try {
+      await prepare?.();
+      if (this.#stopping) return undefined;
+      const { provider, ringSize, networkInterface, sinks } = this.#options;
+      const endpoints = endpointsFor(provider, this.#options.endpoint);
+      const opened = openLive(this.#options.source, {
+        endpoints,
+        ...(ringSize !== undefined && { ringBytes: ringSize }),
+        ...(networkInterface !== undefined && { networkInterface }),
+      });
+      source = opened.source;
+      const { kind } = source;
+      const sourceDetail = describeLive(opened);
+      const watch = new SourceWatch(source);
+      const pipeline = new Pipeline({
+        endpoints,
+        judge: new Judge(),
+        processes: this.#processes,
+        emit: this.#write,
+        evidence: this.#options.evidence,
+      });
+      this.#write({
+        kind: 'tracer-started',
+        time: Date.now(),
+        version,
+        source: kind,
+        sourceDetail,
+        providers: provider,
+        endpoints: endpoints.map(({ address, port }) => ({ address, port })),
+      });
+      const status = (stats: TracerStats): void => {
+        const health: TracerHealth = { source: kind, stats, problem: watch.look() };
+        for (const sink of sinks) sink.status?.(health);
+      };
+      const tracer = runTracer({
+        source,
+        pipeline,
+        write: this.#write,
+        logErrors: () => sinks.reduce((sum, { errors = 0 }) => sum + errors, 0),
+        room: async () => {
+          for (const sink of sinks) await sink.room?.();
+        },
+        onTick: status,
+      });
+      this.#tracer = tracer;
+      status(tracer.stats());
+      onCapture?.(kind);
+      // A sink or the caller may have asked for it meanwhile.
+      if (this.#stopping) tracer.stop();
+      const stats = await tracer.done;
+      return { stats, source: kind, sourceDetail, interrupted: watch.interrupted };
+    } finally {
+      source?.close();
+      this.#processes.close();
+      for (const sink of this.#options.sinks) await sink.close?.();
+    }
+  }
+
+  readonly #write = (event: TracerEvent): void => {
+    const shown = redactEvent(event, this.#options.learned);
+    const text = formatText(shown);
+    for (const sink of this.#options.sinks) sink.write?.(shown, text);
+  };
+}
+
+/** Whether every request of the run was seen whole, with its process. What could not be written is in `log_errors`. */
+export function isComplete({ stats, interrupted }: LiveOutcome): boolean {
+  const lost =
+    stats.ring_dropped +
+    stats.connects_dropped +
+    stats.truncated +
+    stats.packets_refused +
+    stats.packets_abandoned +
+    stats.gaps +
+    stats.flows_evicted +
+    stats.log_errors;
+  return lost === 0 && stats.unattributed === 0 && !interrupted;
+}
+
+/** Keeps an eye on whether a source can still capture. */
+class SourceWatch {
+  interrupted = false;
+
+  constructor(private readonly source: CaptureSource) {}
+
+  /** The problem at present. */
+  look(): string | undefined {
+    const problem = this.source.problem?.();
+    if (problem !== undefined) this.interrupted = true;
+    return problem;
+  }
+}
