@@ -1,4 +1,5 @@
 import type { CaptureSource } from '../capture/types.js';
+import type { HasMetrics } from '../service/metrics.js';
 import type { ShownEvent } from './redact.js';
 import type { TextLine } from './text.js';
 import type { TracerStats } from './types.js';
@@ -12,7 +13,7 @@ export interface TracerHealth {
 }
 
 /** A receiver of the events of a run: the log files, the terminal, a shipper, an audit. Nothing here throws or rejects. */
-export interface EventSink {
+export interface EventSink extends HasMetrics {
   /** Takes an event, secrets already taken out, and its text form. Returns at once: what takes time is done later. */
   write?(event: ShownEvent, text: TextLine): void;
   /** Called when capture has begun, and then after each second's work: a pipeline that stands still does not call. */
