@@ -1,0 +1,10 @@
+import type { Severity } from '../imds/types.js';
+
+/** The least first. */
+export const SEVERITIES: readonly Severity[] = ['low', 'medium', 'high', 'critical'];
+
+const RANKS: ReadonlyMap<Severity, number> = new Map(SEVERITIES.map((severity, rank) => [severity, rank]));
+
+export const severityRank = (severity: Severity): number => RANKS.get(severity)!;
+
+export const worse = (a: Severity, b: Severity): Severity => (severityRank(a) >= severityRank(b) ? a : b);
