@@ -8,7 +8,8 @@ import { addTraceOptions } from '../src/cli/options.js';
 import { REASONS } from '../src/imds/reasons.js';
 import type { Severity, Verdict } from '../src/imds/types.js';
 import { LEVELS } from '../src/imds/verdict.js';
-import { createEcsContext, type EcsFields, formatEcs } from '../src/output/ecs.js';
+import { createEventContext } from '../src/output/context.js';
+import { type EcsFields, formatEcs } from '../src/output/ecs.js';
 import { LearnedSecrets } from '../src/output/learned.js';
 import { redactEvent } from '../src/output/redact.js';
 import { formatText } from '../src/output/text.js';
@@ -171,7 +172,7 @@ async function ownEvents(): Promise<TracerEvent[]> {
   return written;
 }
 
-const CONTEXT = createEcsContext({ hostName: 'host', hostId: 'id', version: '1' });
+const CONTEXT = createEventContext({ hostName: 'host', hostId: 'id', version: '1' });
 const toEcs = (event: TracerEvent): EcsFields => formatEcs(redactEvent(event, new LearnedSecrets()), CONTEXT);
 
 /** Objects whose members have tables of their own. */

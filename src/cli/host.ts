@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { createEcsContext, type EcsContext } from '../output/ecs.js';
+import { createEventContext, type EventContext } from '../output/context.js';
 import { version } from '../version.js';
 
 /** What the events of this run say of host and tracer. */
-export const hostContext = (): EcsContext => createEcsContext({ hostName: hostname(), ...machineId(), version });
+export const hostContext = (): EventContext => createEventContext({ hostName: hostname(), ...machineId(), version });
 
 /** The host's id as systemd keeps it; containers and old systems may have none. */
 function machineId(): { hostId?: string } {

@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { urlParts } from '../imds/paths.js';
 import type { Level, Verdict } from '../imds/types.js';
 import type { ProcessSummary } from '../process/types.js';
+import type { EventContext } from './context.js';
 import { boundText } from './escape.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { formatText } from './text.js';
@@ -9,34 +9,13 @@ import { utcTime } from './time.js';
 import type { LossEvent, StartedEvent, StatsEvent } from './types.js';
 
 /** Elastic Common Schema, https://www.elastic.co/docs/reference/ecs */
-const ECS_VERSION = '9.3.0';
-
-/** What is the same in all events of a run. */
-export interface EcsContext {
-  readonly ecs: EcsFields;
-  readonly host: EcsFields;
-  readonly agent: EcsFields;
-  /** A new id for each event, unique across runs and hosts. */
-  nextId: () => string;
-}
+const ECS: EcsFields = { version: '9.3.0' };
 
 /** An object of the event; members that are undefined are left out of the JSON. */
 export type EcsFields = { readonly [name: string]: unknown };
 
-/** `version` is the tracer's. */
-export function createEcsContext(about: { hostName: string; hostId?: string; version: string }): EcsContext {
-  const run = randomBytes(12).toString('base64url');
-  let count = 0;
-  return {
-    ecs: { version: ECS_VERSION },
-    host: { name: about.hostName, id: about.hostId },
-    agent: { type: 'imds-tracer', version: about.version },
-    nextId: () => `${run}-${(count++).toString(36)}`,
-  };
-}
-
 /** The whole event, ready for JSON.stringify. Values are exact (but for secrets and bounds); unknown fields are left out. */
-export function formatEcs(event: ShownEvent, context: EcsContext, text = formatText(event)): EcsFields {
+export function formatEcs(event: ShownEvent, context: EventContext, text = formatText(event)): EcsFields {
   return { log: ecsLog(text.level), ...ecsFields(event, context), message: text.message };
 }
 
@@ -44,7 +23,7 @@ export function formatEcs(event: ShownEvent, context: EcsContext, text = formatT
 export const ecsLog = (level: Level): EcsFields => ({ level });
 
 /** The event without level and message, which the logger adds. */
-export function ecsFields(event: ShownEvent, context: EcsContext): EcsFields {
+export function ecsFields(event: ShownEvent, context: EventContext): EcsFields {
   return FORMATS[event.kind](event as never, context);
 }
 
@@ -54,7 +33,7 @@ const FORMATS = {
   'tracer-stats': statsFields,
   'tracer-stopped': statsFields,
   'capture-loss': lossFields,
-} satisfies { [Kind in ShownEvent['kind']]: (event: never, context: EcsContext) => EcsFields };
+} satisfies { [Kind in ShownEvent['kind']]: (event: never, context: EventContext) => EcsFields };
 
 /** The mode that a request uses, in the provider's words; requests that tell nothing of it have none. */
 const MODES: Readonly<Partial<Record<Verdict, string>>> = {
@@ -78,13 +57,13 @@ const CREDENTIAL_THREAT: EcsFields = {
 
 const TYPES_BY_STATUS = { allowed: ['access'], denied: ['access', 'denied'] } as const;
 
-function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
+function requestFields(event: ShownRequest, context: EventContext): EcsFields {
   const { request, response, judgement, attribution } = event;
   const { process } = attribution;
   const refused = response?.status === 401 || response?.status === 403;
   return {
     '@timestamp': utcTime(event.time),
-    ecs: context.ecs,
+    ecs: ECS,
     host: context.host,
     agent: context.agent,
     event: {
@@ -94,7 +73,7 @@ function requestFields(event: ShownRequest, context: EcsContext): EcsFields {
       action: 'imds-request',
       outcome: response === undefined ? 'unknown' : response.status < 400 ? 'success' : 'failure',
       dataset: 'imds.trace',
-      id: context.nextId(),
+      id: context.idOf(event),
     },
     cloud: { provider: judgement.provider },
     source: { ip: event.client.address, port: event.client.port },
@@ -167,7 +146,7 @@ function domainOf(host: string): string {
   return boundText(end > 0 ? host.slice(0, end) : host, 256);
 }
 
-function startedFields(event: StartedEvent, context: EcsContext): EcsFields {
+function startedFields(event: StartedEvent, context: EventContext): EcsFields {
   return {
     ...ownEvent(event, context, { kind: 'event', type: 'start', outcome: 'success' }),
     imds: {
@@ -179,7 +158,7 @@ function startedFields(event: StartedEvent, context: EcsContext): EcsFields {
   };
 }
 
-function statsFields(event: StatsEvent, context: EcsContext): EcsFields {
+function statsFields(event: StatsEvent, context: EventContext): EcsFields {
   const stopped = event.kind === 'tracer-stopped';
   return {
     ...ownEvent(event, context, {
@@ -191,7 +170,7 @@ function statsFields(event: StatsEvent, context: EcsContext): EcsFields {
   };
 }
 
-function lossFields(event: LossEvent, context: EcsContext): EcsFields {
+function lossFields(event: LossEvent, context: EventContext): EcsFields {
   return {
     ...ownEvent(event, context, { kind: 'pipeline_error', type: 'info', outcome: 'failure' }),
     imds: { lost: event.lost },
@@ -200,12 +179,12 @@ function lossFields(event: LossEvent, context: EcsContext): EcsFields {
 
 function ownEvent(
   event: StartedEvent | StatsEvent | LossEvent,
-  context: EcsContext,
+  context: EventContext,
   { kind, type, outcome }: { kind: string; type: string; outcome: string },
 ): EcsFields {
   return {
     '@timestamp': utcTime(event.time),
-    ecs: context.ecs,
+    ecs: ECS,
     host: context.host,
     agent: context.agent,
     event: {
@@ -215,7 +194,7 @@ function ownEvent(
       action: event.kind,
       outcome,
       dataset: 'imds.trace',
-      id: context.nextId(),
+      id: context.idOf(event),
     },
   };
 }

@@ -2,7 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, type LoggerOptions, pino } from 'pino';
 import type { Level } from '../imds/types.js';
-import { type EcsContext, ecsFields, ecsLog } from './ecs.js';
+import type { EventContext } from './context.js';
+import { ecsFields, ecsLog } from './ecs.js';
 import { escapeJson } from './escape.js';
 import { PrivateDirectory } from './private-directory.js';
 import type { ShownEvent } from './redact.js';
@@ -41,7 +42,7 @@ const CLOSE_WITHIN_MS = 900;
 export class LogFiles {
   #directory: PrivateDirectory;
   readonly #path: string;
-  readonly #context: EcsContext;
+  readonly #context: EventContext;
   readonly #trace: RotatingFile;
   readonly #events: RotatingFile;
   readonly #logger: Logger<Level, true>;
@@ -55,7 +56,7 @@ export class LogFiles {
   };
 
   /** Opens or creates directory and files. Throws TracerError where the directory can't be used. */
-  constructor(directory: string, context: EcsContext, rotation: RotationOptions = ROTATION) {
+  constructor(directory: string, context: EventContext, rotation: RotationOptions = ROTATION) {
     this.#path = directory;
     this.#context = context;
     this.#directory = new PrivateDirectory(directory);

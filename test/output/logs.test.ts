@@ -20,7 +20,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TracerError } from '../../src/errors.js';
-import { createEcsContext } from '../../src/output/ecs.js';
+import { createEventContext } from '../../src/output/context.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { LogFiles } from '../../src/output/logs.js';
 import { PrivateDirectory } from '../../src/output/private-directory.js';
@@ -29,7 +29,7 @@ import { RotatingFile } from '../../src/output/rotating-file.js';
 import { formatText } from '../../src/output/text.js';
 import { eventOf } from './events.js';
 
-const context = createEcsContext({ hostName: 'h', version: '1' });
+const context = createEventContext({ hostName: 'h', version: '1' });
 const learned = new LearnedSecrets();
 const isRoot = process.geteuid!() === 0;
 /** Root of a container may not mount. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createEcsContext, formatEcs } from '../../src/output/ecs.js';
+import { createEventContext } from '../../src/output/context.js';
+import { formatEcs } from '../../src/output/ecs.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { redactEvent, type ShownRequest } from '../../src/output/redact.js';
 import { redactArgs } from '../../src/output/secret-args.js';
@@ -26,7 +27,7 @@ const args = (...words: string[]): string[] => redactArgs(words, none, false);
 function outputs(event: Parameters<typeof redactEvent>[0], learned = new LearnedSecrets()): string {
   const shown = redactEvent(event, learned);
   const text = formatText(shown);
-  return `${text.line}\n${JSON.stringify(formatEcs(shown, createEcsContext({ hostName: 'h', version: '1' }), text))}`;
+  return `${text.line}\n${JSON.stringify(formatEcs(shown, createEventContext({ hostName: 'h', version: '1' }), text))}`;
 }
 
 describe('arguments', () => {
