@@ -9,7 +9,8 @@ import { REASONS } from '../src/imds/reasons.js';
 import type { Severity, Verdict } from '../src/imds/types.js';
 import { LEVELS } from '../src/imds/verdict.js';
 import { createEventContext } from '../src/output/context.js';
-import { type EcsFields, formatEcs } from '../src/output/ecs.js';
+import { formatEcs } from '../src/output/ecs.js';
+import type { Fields } from '../src/output/fields.js';
 import { LearnedSecrets } from '../src/output/learned.js';
 import { redactEvent } from '../src/output/redact.js';
 import { formatText } from '../src/output/text.js';
@@ -173,7 +174,7 @@ async function ownEvents(): Promise<TracerEvent[]> {
 }
 
 const CONTEXT = createEventContext({ hostName: 'host', hostId: 'id', version: '1' });
-const toEcs = (event: TracerEvent): EcsFields => formatEcs(redactEvent(event, new LearnedSecrets()), CONTEXT);
+const toEcs = (event: TracerEvent): Fields => formatEcs(redactEvent(event, new LearnedSecrets()), CONTEXT);
 
 /** Objects whose members have tables of their own. */
 const TABLES = ['imds.stats', 'imds.lost'];
