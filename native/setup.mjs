@@ -35,6 +35,7 @@ const NEEDS = [
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
+  { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
 
@@ -42,6 +43,10 @@ const INCLUDE_DIRS = ['/usr/include', `/usr/include/${multiarch()}`, '/usr/local
 
 function multiarch() {
   return { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }[process.arch] ?? process.arch;
+}
+
+function clangArch() {
+  return { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch;
 }
 
 function onPath(command) {
@@ -54,7 +59,9 @@ function onPath(command) {
 function isThere(need) {
   if (need.command) return onPath(need.command);
   if (need.file) return INCLUDE_DIRS.some((dir) => existsSync(join(dir, need.file)));
-  const probe = spawnSync('gcc', [`-print-file-name=${need.library}.so`], { encoding: 'utf8' });
+  const probe = need.clangLibrary
+    ? spawnSync('clang', [`-print-file-name=libclang_rt.${need.clangLibrary}-${clangArch()}.a`], { encoding: 'utf8' })
+    : spawnSync('gcc', [`-print-file-name=${need.library}.so`], { encoding: 'utf8' });
   return probe.status === 0 && probe.stdout.trim().startsWith('/');
 }
 
@@ -87,7 +94,9 @@ function installSystemPackages() {
   const missing = NEEDS.filter((need) => (forTests || !need.test) && !isThere(need));
   if (missing.length === 0) return;
   const manager = onPath('apt-get') ? 'apt' : onPath('dnf') ? 'dnf' : undefined;
-  const wanted = missing.map((need) => need.command ?? need.file ?? need.library).join(', ');
+  const wanted = missing
+    .map((need) => need.command ?? need.file ?? need.library ?? `clang's ${need.clangLibrary}`)
+    .join(', ');
   if (!manager)
     fail(`${wanted} missing, and neither apt-get nor dnf is here: install them with this system's package manager`);
   const packages = missing.flatMap((need) => need[manager].split(' '));

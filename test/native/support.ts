@@ -35,13 +35,18 @@ const OBJECTS = join(root, 'build/Release/obj.target/imds_capture/geni');
 
 /** Compiles the native module's sources with a main program of this folder into `output`. */
 export function compile(main: string, output: string, ...flags: readonly string[]): string {
+  return compileWith('gcc', join('test/native', main), output, ...flags);
+}
+
+/** The same with another compiler, and a main program named from the checkout's root. */
+export function compileWith(compiler: string, main: string, output: string, ...flags: readonly string[]): string {
   if (!existsSync(OBJECTS)) throw new Error(`${OBJECTS} is missing: npm run build:native`);
-  execFileSync('gcc', [
+  execFileSync(compiler, [
     ...['-std=gnu11', '-g', '-D_GNU_SOURCE', '-Wall', '-Wextra', '-Werror', '-pthread'],
     ...[`-I${join(root, 'native')}`, `-I${OBJECTS}`],
     ...flags,
     ...SOURCES,
-    join(root, 'test/native', main),
+    join(root, main),
     ...(existsSync('/usr/include/zstd.h') ? ['-DIMDS_HAVE_ZSTD', '-lzstd'] : []),
     ...['-lbpf', '-lelf', '-lz', '-lpcap', '-o', output],
   ]);
