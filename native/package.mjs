@@ -1,10 +1,12 @@
 // npm run package [-- ARCH...]: packages that need no compiler, no npm and no Node.js on the target, in build/packages.
-// ARCH: x64, arm64; default this machine's. Set SOURCE_DATE_EPOCH for other times than that of the last commit.
+// ARCH: x64, arm64; default this machine's. Set SOURCE_DATE_EPOCH for other times than that of the last commit, and
+// DEBFULLNAME and DEBEMAIL (as for Debian's own tools) for another maintainer than who made it.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { checkBinaries } from './package/elf.mjs';
 import { makePackages } from './package/formats.mjs';
 import { buildLibrary } from './package/library.mjs';
 import { run } from './package/run.mjs';
@@ -22,6 +24,27 @@ function sourceDate() {
   return Number(given);
 }
 
+function maintainer() {
+  const { DEBFULLNAME: name, DEBEMAIL: address } = process.env;
+  const given =
+    name && address ? `${name} <${address}>` : run('git', ['log', '-1', '--format=%cn <%ce>'], { cwd: root }).trim();
+  // It becomes a line of a control file and of a spec.
+  if (!/^[^\p{Cc}<>%]+ <[^\s\p{Cc}<>%]+@[^\s\p{Cc}<>%]+>$/u.test(given)) {
+    throw new Error(
+      `maintainer ${JSON.stringify(given)} is not of the form "name <address>": set DEBFULLNAME and DEBEMAIL`,
+    );
+  }
+  return given;
+}
+
+/** Says what the binaries ask of a target: the highest of each kind of symbol version. */
+function report(arch, tree, binaries) {
+  for (const { path, highest } of binaries) {
+    const versions = Object.entries(highest).map(([kind, version]) => `${kind}_${version}`);
+    process.stdout.write(`${arch} ${path.slice(tree.length + 1)}: ${versions.sort().join(' ')}\n`);
+  }
+}
+
 function makeFor(arch) {
   const target = TARGETS[arch];
   if (!target) throw new Error(`no packages for ${arch}: there are ${Object.keys(TARGETS).join(' and ')}`);
@@ -33,7 +56,6 @@ function makeFor(arch) {
   mkdirSync(cache, { recursive: true });
 
   const library = buildLibrary({ root, arch, target, cache, work: join(work, 'native') });
-  process.stdout.write(`imds_capture.so (${arch}): highest glibc symbol version ${library.glibc}\n`);
   const dist = join(work, 'dist');
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--sourceMap', 'false', '--outDir', dist], { cwd: root });
@@ -42,10 +64,23 @@ function makeFor(arch) {
   const bom = billOfMaterials(product, [...packages, runtime], library.libraries, epoch);
   const tree = join(work, 'tree');
   const text = `${JSON.stringify(bom, null, 2)}\n`;
-  layOut({ root, to: tree, target, packages, library: library.path, dist, bom: text, cache });
+  layOut({
+    ...{ root, to: tree, target, packages, dist, bom: text, cache },
+    ...{ library: library.path, libraries: library.libraries },
+  });
+  report(arch, tree, checkBinaries(tree, target.machine));
   // What the tree lacks shows at once where it can run at all.
   if (arch === process.arch) run(join(tree, HOME, 'imds-tracer'), ['--version']);
-  const made = makePackages({ tree, work: join(work, 'format'), out, version: product.version, arch, target, epoch });
+  const made = makePackages({
+    tree,
+    work: join(work, 'format'),
+    out,
+    version: product.version,
+    arch,
+    target,
+    maintainer: maintainer(),
+    epoch,
+  });
   const bomPath = join(out, `imds-tracer-${product.version}-linux-${arch}.cdx.json`);
   writeFileSync(bomPath, text);
   rmSync(work, { recursive: true, force: true });

@@ -7,16 +7,28 @@ import { run } from './run.mjs';
 import { HOME } from './tree.mjs';
 
 const UNIT = 'imds_tracer_tool.service';
+const ADMINISTRATORS = '/etc/systemd/system';
 
 /*
  * A package does not start the tracer by itself: which provider it watches is the administrator's to say. An upgrade
- * restarts it where it runs; a removal stops it and takes back what enabling made. Only a purge deletes the logs, which
- * are evidence.
+ * restarts it where it runs, and touches neither configuration nor logs. A removal stops it and takes back what enabling
+ * made, also where there is no systemctl (an image). What `service install` wrote beside that goes with the last trace of the
+ * package: rpm knows no purge, so there it goes at once. Only dpkg's purge deletes configuration and logs; the logs are evidence.
  */
 const RELOAD = 'if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi';
 const RESTART = `if [ -d /run/systemd/system ]; then systemctl try-restart ${UNIT} || true; fi`;
 const STOP = `if [ -d /run/systemd/system ]; then systemctl stop ${UNIT} || true; fi
 if command -v systemctl >/dev/null 2>&1; then systemctl --no-reload disable ${UNIT} >/dev/null 2>&1 || true; fi`;
+/** A link to another unit than the package's is somebody else's. */
+const UNLINK = `for link in imds-tracer.service multi-user.target.wants/${UNIT}; do
+case "$(readlink "${ADMINISTRATORS}/$link" 2>/dev/null)" in
+/usr/lib/systemd/system/${UNIT} | /lib/systemd/system/${UNIT}) rm -f "${ADMINISTRATORS}/$link" ;;
+esac
+done`;
+const FORGET = `rm -f ${ADMINISTRATORS}/${UNIT}.d/libpcap.conf
+rmdir ${ADMINISTRATORS}/${UNIT}.d 2>/dev/null || true`;
+/** Logs, which systemd keeps in the second for a dynamic user, and the configuration. */
+const LEFT_BEHIND = ['/var/log/imds', '/var/log/private/imds', '/etc/imds-tracer'];
 
 const DEB_SCRIPTS = {
   postinst: `if [ "$1" = configure ]; then
@@ -27,8 +39,15 @@ fi`,
 ${STOP}
 fi`,
   postrm: `case "$1" in
-remove) ${RELOAD} ;;
-purge) rm -rf /var/log/imds /var/log/private/imds ;; # the second: where systemd keeps the logs of a dynamic user
+remove)
+${UNLINK}
+${RELOAD}
+;;
+purge)
+${FORGET}
+rm -rf ${LEFT_BEHIND.join(' ')}
+${RELOAD}
+;;
 esac`,
 };
 
@@ -47,7 +66,7 @@ function environment(epoch) {
   return { ...process.env, SOURCE_DATE_EPOCH: String(epoch), LC_ALL: 'C', TZ: 'UTC', XZ_OPT: '', XZ_DEFAULTS: '' };
 }
 
-function deb({ tree, work, out, version, target, epoch }) {
+function deb({ tree, work, out, version, target, maintainer, epoch }) {
   const root = join(work, 'deb');
   cpSync(tree, root, { recursive: true, verbatimSymlinks: true });
   const kib = Number.parseInt(run('du', ['-sk', '--apparent-size', root]), 10);
@@ -56,9 +75,9 @@ function deb({ tree, work, out, version, target, epoch }) {
     Package: 'imds-tracer',
     Version: version,
     Architecture: target.deb,
-    Maintainer: 'The imds-tracer authors <imds-tracer@localhost>',
+    Maintainer: maintainer,
     'Installed-Size': String(kib),
-    Depends: 'libc6 (>= 2.28)',
+    Depends: 'libc6 (>= 2.28), libstdc++6 (>= 5.2), libgcc-s1 | libgcc1', // the last two: Node.js
     Recommends: 'iproute2',
     Section: 'admin',
     Priority: 'optional',
@@ -76,7 +95,7 @@ function deb({ tree, work, out, version, target, epoch }) {
   return path;
 }
 
-function rpm({ tree, work, out, version, target, epoch }) {
+function rpm({ tree, work, out, version, target, maintainer, epoch }) {
   const top = join(work, 'rpm');
   mkdirSync(top, { recursive: true });
   const spec = `Name: imds-tracer
@@ -84,8 +103,11 @@ Version: ${version.replaceAll('-', '~')}
 Release: 1
 Summary: ${SUMMARY}
 License: Apache-2.0
+Packager: ${maintainer}
 AutoReqProv: no
 Requires: glibc >= 2.28
+Requires: libstdc++ >= 5.2
+Requires: libgcc
 Recommends: iproute
 %description
 ${DESCRIPTION}
@@ -99,6 +121,10 @@ if [ "$1" = 0 ]; then
 ${STOP}
 fi
 %postun
+if [ "$1" = 0 ]; then
+${UNLINK}
+${FORGET}
+fi
 ${RELOAD}
 if [ "$1" -ge 1 ]; then ${RESTART}; fi
 %files
@@ -148,7 +174,7 @@ function tarball({ tree, work, out, version, arch, epoch }) {
   return path;
 }
 
-/** By name; each makes one file of `{ tree, work, out, version, arch, target, epoch }` and gives its path. */
+/** By name; each makes one file of `{ tree, work, out, version, arch, target, maintainer, epoch }` and gives its path. */
 export const FORMATS = { deb, rpm, tarball };
 
 /** Makes every format; `work` is a folder of its own, deleted before and after. */

@@ -17,23 +17,27 @@ function npmComponent({ name, version, license, integrity }) {
   };
 }
 
+function debianComponent({ name, version, license }) {
+  return {
+    type: 'library',
+    'bom-ref': `deb:${name}@${version}`,
+    name,
+    version,
+    purl: `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=source`,
+    licenses: [{ expression: license }],
+  };
+}
+
 /**
  * @param {{ name: string, version: string, license: string }} product
  * @param {{ name: string, version: string, license?: string, integrity: string }[]} npm packages of the npm registry
- * @param {{ name: string, version: string }[]} libraries Debian source packages linked into the native library
+ * @param {{ name: string, version: string, license: string }[]} libraries Debian source packages linked into the native library
  * @param {number} epoch seconds; the only time in it, so that two builds give the same bytes
  */
 export function billOfMaterials(product, npm, libraries, epoch) {
-  const components = [
-    ...npm.map(npmComponent),
-    ...libraries.map(({ name, version }) => ({
-      type: 'library',
-      'bom-ref': `deb:${name}@${version}`,
-      name,
-      version,
-      purl: `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=source`,
-    })),
-  ].sort((a, b) => (a['bom-ref'] < b['bom-ref'] ? -1 : 1));
+  const components = [...npm.map(npmComponent), ...libraries.map(debianComponent)].sort((a, b) =>
+    a['bom-ref'] < b['bom-ref'] ? -1 : 1,
+  );
   const own = `npm:${product.name}@${product.version}`;
   return {
     bomFormat: 'CycloneDX',

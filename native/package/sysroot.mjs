@@ -1,46 +1,108 @@
-// The C library to link against: Debian 11's, glibc 2.31, so that the result does not ask for the newer symbol versions of
-// the machine that builds. Of what it offers, the library uses nothing above targets.mjs's GLIBC, which is checked.
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+// What the native library is compiled and linked against, fetched by apt-get without touching the machine's own packages:
+// Debian 11's C library, glibc 2.31, so that the result does not ask for the newer symbol versions of the machine that
+// builds (of what it offers, the library uses nothing above targets.mjs's GLIBC, which is checked), and Debian 12's static
+// libraries. So the machine that builds gives the compiler and nothing else, and another processor's libraries come the
+// same way as its own.
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { run } from './run.mjs';
 
-const SUITE =
-  'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bullseye main';
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const MIRROR = 'http://deb.debian.org';
 
-/**
- * Folder to give the linker as --sysroot; fetched by apt-get, which checks Debian's signature, without touching the
- * machine's own packages. Kept in `cache`.
- */
-export function sysroot(target, cache) {
-  const made = join(cache, `glibc-${target.deb}`);
-  const loader = join(made, target.loader[0]);
-  if (existsSync(loader)) return made;
-  const apt = join(cache, `apt-${target.deb}`);
-  rmSync(made, { recursive: true, force: true });
-  for (const folder of ['lists/partial', 'cache/archives/partial', 'debs']) {
-    mkdirSync(join(apt, folder), { recursive: true });
-  }
-  writeFileSync(join(apt, 'sources.list'), `${SUITE}\n`);
+/** What is taken from which release. What becomes part of the library comes with the security updates. */
+const PARTS = [
+  { release: 'bullseye', security: false, packages: ['libc6', 'libc6-dev'] },
+  {
+    release: 'bookworm',
+    security: true,
+    packages: ['linux-libc-dev', 'libpcap0.8-dev', 'libbpf-dev', 'libelf-dev', 'zlib1g-dev', 'libzstd-dev'],
+  },
+];
+
+/** Lines of a sources.list. */
+function aptSources({ release, security }) {
+  const line = (path, suite) => `deb [signed-by=${KEYRING}] ${MIRROR}/${path} ${suite} main\n`;
+  return line('debian', release) + (security ? line('debian-security', `${release}-security`) : '');
+}
+
+/** Downloads packages into the empty folder `to`; apt-get checks Debian's signature. */
+function download(part, debArch, to) {
+  const apt = join(to, 'apt');
+  for (const folder of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, folder), { recursive: true });
+  writeFileSync(join(apt, 'sources.list'), aptSources(part));
   writeFileSync(join(apt, 'status'), '');
   const settings = {
     'Dir::Etc::sourcelist': join(apt, 'sources.list'),
     'Dir::Etc::sourceparts': '/dev/null',
+    'Dir::Etc::preferences': '/dev/null',
+    'Dir::Etc::preferencesparts': '/dev/null',
     'Dir::State::status': join(apt, 'status'),
     'Dir::State::lists': join(apt, 'lists'),
     'Dir::Cache': join(apt, 'cache'),
-    'APT::Architecture': target.deb,
-    'APT::Architectures': target.deb,
+    'APT::Architecture': debArch,
+    'APT::Architectures': debArch,
     'APT::Sandbox::User': '', // the folder is the caller's
     'Acquire::Languages': 'none',
   };
   const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  run('apt-get', [...options, '-q', 'update']);
-  run('apt-get', [...options, '-q', 'download', 'libc6', 'libc6-dev'], { cwd: join(apt, 'debs') });
-  for (const deb of readdirSync(join(apt, 'debs'))) run('dpkg-deb', ['-x', join(apt, 'debs', deb), made]);
-  // Debian's link is absolute and would lead out of this folder.
+  run('apt-get', [...options, '-qq', 'update']);
+  run('apt-get', [...options, '-qq', 'download', ...part.packages], { cwd: to });
+  rmSync(apt, { recursive: true });
+}
+
+/** The source package of a .deb: `Source` is `NAME` or `NAME (VERSION)` where they differ from the binary's (deb-control(5)). */
+function sourceOf(deb) {
+  const field = (name) => run('dpkg-deb', ['-f', deb, name]).trim();
+  const [, name, version] = /^(\S+)(?: \((\S+)\))?$/.exec(field('Source') || field('Package'));
+  return [field('Package'), { name, version: version ?? field('Version') }];
+}
+
+/**
+ * Made once and kept in `cache`; delete that for newer libraries.
+ * @returns {{ path: string, sources: Record<string, { name: string, version: string }> }} the folder to give the compiler,
+ *   and each package's source package
+ * @throws Error where a package can't be had
+ */
+export function sysroot(target, cache) {
+  const path = join(cache, `sysroot-${target.deb}`);
+  const list = join(path, 'sources.json');
+  if (!existsSync(list)) {
+    const part = `${path}.part`;
+    rmSync(part, { recursive: true, force: true });
+    rmSync(path, { recursive: true, force: true });
+    const sources = PARTS.flatMap((release) => unpackRelease(release, target, part));
+    relink(part, target);
+    writeFileSync(join(part, 'sources.json'), JSON.stringify(Object.fromEntries(sources)));
+    renameSync(part, path);
+  }
+  return { path, sources: JSON.parse(readFileSync(list, 'utf8')) };
+}
+
+function unpackRelease(release, target, to) {
+  const debs = join(to, 'debs');
+  mkdirSync(debs, { recursive: true });
+  download(release, target.deb, debs);
+  const files = readdirSync(debs).map((name) => join(debs, name));
+  for (const file of files) run('dpkg-deb', ['-x', file, to]);
+  const sources = files.map(sourceOf);
+  rmSync(debs, { recursive: true });
+  return sources;
+}
+
+/** Debian's link to the dynamic linker is absolute and would lead out of the folder. */
+function relink(path, target) {
+  const loader = join(path, target.loader[0]);
   rmSync(loader, { force: true });
   mkdirSync(dirname(loader), { recursive: true });
   symlinkSync(target.loader[1], loader);
-  rmSync(apt, { recursive: true, force: true });
-  return made;
 }

