@@ -34,7 +34,7 @@ const MODES: Readonly<Partial<Record<Verdict, string>>> = {
 };
 
 function requestFields(event: ShownRequest): Fields {
-  const { request, response, judgement, attribution } = event;
+  const { response, judgement, attribution } = event;
   const { process } = attribution;
   return {
     provider: judgement.provider,
@@ -50,10 +50,20 @@ function requestFields(event: ShownRequest): Fields {
     netns: process?.netns,
     // 64 bits do not fit a JSON number; 0 is a source without cookies.
     socket_cookie: event.cookie === 0n ? undefined : String(event.cookie),
-    latency_ms: response && request ? Math.round((response.time - event.time) * 1000) / 1000 : undefined,
+    latency_ms: latencyMs(event, 1000),
     unparsed: event.unparsed && { reason: event.unparsed.reason, bytes: event.unparsed.bytes },
     credential: response?.accessKeyId === undefined ? undefined : { access_key_id: response.accessKeyId },
   };
+}
+
+/**
+ * From the request's first byte to the response's, in milliseconds, to `parts` of one. Undefined where one of them is not
+ * there, or has a time that is none: of a packet file, times may be anything.
+ */
+export function latencyMs({ request, response, time }: ShownRequest, parts: number): number | undefined {
+  if (request === undefined || response === undefined) return undefined;
+  const latency = Math.round((response.time - time) * parts) / parts;
+  return Number.isFinite(latency) ? latency : undefined;
 }
 
 /** The name of a Host header: without the port; an IPv6 address keeps its brackets. */

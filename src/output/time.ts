@@ -4,7 +4,7 @@
 const MAX_TIME = 8.64e15;
 
 /** A packet's time comes from a file too: what no Date can hold shows as the epoch. */
-const wholeMilliseconds = (time: number): number => (Math.abs(time) <= MAX_TIME ? Math.floor(time) : 0);
+export const wholeMilliseconds = (time: number): number => (Math.abs(time) <= MAX_TIME ? Math.floor(time) : 0);
 
 /** `2026-11-21T03:03:58.120Z` */
 export const utcTime = (time: number): string => new Date(wholeMilliseconds(time)).toISOString();
