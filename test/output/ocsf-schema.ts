@@ -10,6 +10,8 @@ type Attributes = Readonly<Record<string, string>>;
 export interface ObjectType {
   attributes: Attributes;
   atLeastOne?: readonly string[];
+  /** Attributes that it has only with a profile. */
+  ofProfile?: Readonly<Record<string, string>>;
 }
 
 export interface ClassType extends ObjectType {
@@ -132,9 +134,9 @@ export const OBJECTS: Readonly<Record<string, ObjectType>> = {
       user: 'user',
       parent_process: 'process',
       ancestry: 'process_entity[]',
-      /** Of the profile container. */
       container: 'container',
     },
+    ofProfile: { container: 'container' },
     atLeastOne: ['pid', 'uid', 'cpid'],
   },
   process_entity: {

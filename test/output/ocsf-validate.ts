@@ -41,8 +41,9 @@ function objectProblems(object: Json, type: ObjectType, path: string, profiles: 
   for (const [name, value] of Object.entries(object)) {
     const kind = types.get(name);
     const at = `${path}.${name}`;
+    const profile = type.ofProfile?.[name];
     if (kind === undefined) problems.push(`${at} is no attribute`);
-    else if (name === 'container' && !profiles.includes('container')) problems.push(`${at} without its profile`);
+    else if (profile !== undefined && !profiles.includes(profile)) problems.push(`${at} without its profile`);
     else if (!kind.endsWith('[]')) problems.push(...valueProblems(value, kind, at, object, name, profiles));
     else if (!Array.isArray(value)) problems.push(`${at} is no array`);
     else {
