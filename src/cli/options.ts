@@ -1,13 +1,26 @@
-import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import leven from 'leven';
-import { parse as parseYaml } from 'yaml';
 import type { SourceChoice } from '../capture/choose.js';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
 import { PROVIDER_NAMES } from '../imds/providers.js';
 import type { ProviderName } from '../imds/types.js';
-import { parseDuration, parseEndpoint, parseRingSize } from './values.js';
+import { escapeText } from '../output/escape.js';
+import type { RotationOptions } from '../output/rotating-file.js';
+import type { ListenAddress } from '../service/metrics-server.js';
+import { type ConfigValue, readConfigFile, unreadable } from './config-file.js';
+import {
+  COUNT,
+  DURATION,
+  LISTEN,
+  parseCount,
+  parseDuration,
+  parseEndpoint,
+  parseListen,
+  parseRingSize,
+  parseSize,
+  SIZE,
+} from './values.js';
 
 export const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';
 
@@ -19,28 +32,38 @@ export interface TraceOptions {
   /** Network interface of the libpcap source. */
   networkInterface?: string;
   logDir: string;
+  /** Of each of the two log files. */
+  logRotation: RotationOptions;
   /** Packet file for the connections with a normal-mode request. */
   evidence?: string;
   durationMs?: number;
   ringSize?: number;
+  /** Where `/metrics` and `/healthz` are. */
+  metrics?: ListenAddress;
   lab: boolean;
   quiet: boolean;
 }
 
 type Values = Record<string, unknown>;
 
-interface OptionRow {
+export interface OptionRow {
   /** Long name on the command line and key in the configuration file. */
   name: string;
   argument?: string;
   description: string;
   repeatable?: boolean;
   choices?: readonly string[];
+  /** A value, for the sample configuration; without one it is the first choice. */
+  example?: string;
+  /** What a value looks like, for the schema. */
+  form?: RegExp;
+  /** Stays as it was at the start when the configuration is read again. */
+  fixed?: boolean;
   /** Only on the command line. */
   notInFile?: boolean;
 }
 
-const ROWS: readonly OptionRow[] = [
+export const ROWS: readonly OptionRow[] = [
   {
     name: 'provider',
     argument: 'NAME',
@@ -51,33 +74,75 @@ const ROWS: readonly OptionRow[] = [
   {
     name: 'endpoint',
     argument: 'IP[:PORT]',
+    example: '10.0.0.9:8080',
     repeatable: true,
     description: 'a further address to trace, judged by the first provider (repeatable)',
   },
   {
     name: 'source',
+    fixed: true,
     argument: 'SOURCE',
     choices: ['auto', 'ebpf', 'pcap'],
     description: 'how packets are captured (default: auto, eBPF where this host can, else libpcap)',
   },
   {
     name: 'interface',
+    fixed: true,
     argument: 'NAME',
+    example: 'eth0',
     description: 'network interface for libpcap, or any (default: the one towards the endpoints)',
   },
-  { name: 'log-dir', argument: 'DIR', description: 'where the logs are written (default: /var/log/imds)' },
+  {
+    name: 'log-dir',
+    argument: 'DIR',
+    example: '/var/log/imds',
+    description: 'where the logs are written (default: /var/log/imds)',
+  },
+  {
+    name: 'log-max-size',
+    argument: 'BYTES',
+    example: '50M',
+    form: SIZE,
+    description: 'a log file is rotated when it would grow beyond this size (default: 50M)',
+  },
+  {
+    name: 'log-max-files',
+    argument: 'NUMBER',
+    example: '10',
+    form: COUNT,
+    description: 'how many rotated files are kept of each of the two logs (default: 10)',
+  },
   {
     name: 'evidence',
+    fixed: true,
     argument: 'FILE',
+    example: '/var/log/imds/evidence.pcapng',
     description: 'also write the packets of normal-mode connections, without secrets, to a file .pcapng or .pcap',
   },
-  { name: 'duration', argument: 'TIME', description: 'stop by itself after 90s, 10m, 24h, …' },
+  {
+    name: 'metrics',
+    argument: '[HOST:]PORT',
+    example: '9464',
+    form: LISTEN,
+    description: 'serve Prometheus metrics at /metrics and the state at /healthz there (HOST by default: 127.0.0.1)',
+  },
+  {
+    name: 'duration',
+    argument: 'TIME',
+    example: '24h',
+    form: DURATION,
+    fixed: true,
+    description: 'stop by itself after 90s, 10m, 24h, …',
+  },
   {
     name: 'ring-size',
     argument: 'BYTES',
+    example: '2M',
+    form: SIZE,
+    fixed: true,
     description: 'size of the ring buffer between kernel and tracer (default: 2M)',
   },
-  { name: 'lab', description: 'also run the lab, so that events appear on any machine' },
+  { name: 'lab', fixed: true, description: 'also run the lab, so that events appear on any machine' },
   { name: 'quiet', description: 'show nothing in the terminal but errors' },
   {
     name: 'config',
@@ -115,15 +180,19 @@ function addOptions(command: Command, rows: readonly OptionRow[]): Command {
   return command;
 }
 
+/** Rotation renames all of them. */
+const MAX_LOG_FILES = 1000;
+
 /** Options as commander collected them (camelCase keys) → checked values. Reads the configuration file. */
 export function resolveTraceOptions(given: Values): TraceOptions {
   const commandLine = byName(given, ROWS);
-  const values = new OptionValues({ ...readConfig(commandLine['config'] as string | undefined), ...commandLine }, ROWS);
+  const values = new OptionValues(commandLine, ROWS, readConfig(commandLine['config'] as string | undefined));
   const duration = values.one('duration');
   const ringSize = values.one('ring-size');
   const source = (values.one('source') ?? 'auto') as SourceChoice;
   const networkInterface = values.one('interface');
   const evidence = values.one('evidence');
+  const metrics = values.one('metrics');
   if (networkInterface !== undefined && source === 'ebpf') {
     throw usageError(
       'IMDS_BAD_VALUE',
@@ -135,10 +204,15 @@ export function resolveTraceOptions(given: Values): TraceOptions {
     ...endpointOptions(values),
     source,
     logDir: values.one('log-dir') ?? '/var/log/imds',
+    logRotation: {
+      maxBytes: parseSize(values.one('log-max-size') ?? '50M', values.label('log-max-size')),
+      maxFiles: parseCount(values.one('log-max-files') ?? '10', values.label('log-max-files'), MAX_LOG_FILES),
+    },
     ...(networkInterface === undefined ? {} : { networkInterface }),
     ...(evidence === undefined ? {} : { evidence }),
-    ...(duration === undefined ? {} : { durationMs: parseDuration(duration, '--duration') }),
-    ...(ringSize === undefined ? {} : { ringSize: parseRingSize(ringSize, '--ring-size') }),
+    ...(duration === undefined ? {} : { durationMs: parseDuration(duration, values.label('duration')) }),
+    ...(ringSize === undefined ? {} : { ringSize: parseRingSize(ringSize, values.label('ring-size')) }),
+    ...(metrics === undefined ? {} : { metrics: parseListen(metrics, values.label('metrics')) }),
     lab: values.flag('lab'),
     quiet: values.flag('quiet'),
   };
@@ -175,87 +249,90 @@ function endpointOptions(values: OptionValues): Pick<TraceOptions, 'provider' | 
       : providers.length > 0
         ? ([...new Set(providers)] as ProviderName[])
         : ['alibaba'],
-    endpoint: values.strings('endpoint').map((value) => parseEndpoint(value, '--endpoint')),
+    endpoint: values.strings('endpoint').map((value) => parseEndpoint(value, values.label('endpoint'))),
   };
 }
 
-/** Values by option name, of the right types. Each getter throws a usage error for what is not. */
+/** Values by option name, of the right types; what `given` has wins over the file. Each getter throws a usage error for what is not. */
 class OptionValues {
   constructor(
-    private readonly values: Values,
+    private readonly given: Values,
     rows: readonly OptionRow[],
+    private readonly file: ReadonlyMap<string, ConfigValue> = new Map(),
   ) {
-    for (const { name, choices } of rows) {
+    for (const { name, choices, repeatable } of rows) {
+      if (!repeatable) this.one(name);
       for (const value of choices ? this.strings(name) : []) {
         if (choices!.includes(value)) continue;
         throw usageError(
           'IMDS_BAD_VALUE',
-          `--${name}: "${value}" is not known${suggestion(value, choices!)}`,
+          `${this.label(name)}: "${shown(value)}" is not known${suggestion(value, choices!)}`,
           `take one of: ${choices!.join(', ')}`,
         );
       }
     }
   }
 
+  /** How messages name an option: by where its value comes from. */
+  label(name: string): string {
+    const at = this.given[name] === undefined ? this.file.get(name)?.at : undefined;
+    return at === undefined ? `--${name}` : `${name} (${at})`;
+  }
+
   strings(name: string): string[] {
-    const value = this.values[name];
+    const value = this.#value(name);
     if (value === undefined) return [];
-    return (Array.isArray(value) ? value : [value]).map((item) => text(item, name));
+    return (Array.isArray(value) ? value : [value]).map(String);
   }
 
   one(name: string): string | undefined {
-    return this.values[name] === undefined ? undefined : text(this.values[name], name);
+    const value = this.#value(name);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) return String(value);
+    throw usageError('IMDS_BAD_VALUE', `${this.label(name)}: it takes one value, not a list`);
   }
 
   flag(name: string): boolean {
-    const value = this.values[name] ?? false;
-    if (typeof value === 'boolean') return value;
-    throw usageError('IMDS_BAD_VALUE', `${name}: "${String(value)}" is neither true nor false`);
+    const value = this.#value(name) ?? false;
+    const flag = FLAGS.get(value);
+    if (flag !== undefined) return flag;
+    throw usageError('IMDS_BAD_VALUE', `${this.label(name)}: "${shown(value)}" is neither true nor false`);
+  }
+
+  #value(name: string): unknown {
+    const value = this.given[name] ?? this.file.get(name)?.value;
+    if (value === '') throw usageError('IMDS_BAD_VALUE', `${this.label(name)}: there is no value`);
+    return value;
   }
 }
 
-function text(value: unknown, name: string): string {
-  if (typeof value === 'string' && value !== '') return value;
-  if (typeof value === 'number') return String(value);
-  throw usageError('IMDS_BAD_VALUE', `${name}: ${JSON.stringify(value)} is no text`);
-}
+const FLAGS: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  [true, true],
+  ['true', true],
+  [false, false],
+  ['false', false],
+]);
+
+const shown = (value: unknown): string => escapeText(String(value), 100);
 
 /** Reads the configuration file; the default one may be missing, one that was named may not. */
-function readConfig(named: string | undefined): Values {
+function readConfig(named: string | undefined): ReadonlyMap<string, ConfigValue> {
   const file = named ?? DEFAULT_CONFIG_FILE;
-  let source: string;
-  try {
-    source = readFileSync(file, 'utf8');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (named === undefined && code === 'ENOENT') return {};
-    throw usageError(
-      'IMDS_CONFIG_UNREADABLE',
-      `the configuration ${file} can't be read: ${(error as Error).message}`,
-      'give a readable file with --config, or remove it to run with the defaults',
-    );
-  }
-  let parsed: unknown;
-  try {
-    parsed = parseYaml(source, { maxAliasCount: 0 });
-  } catch (error) {
-    throw usageError('IMDS_CONFIG_INVALID', `the configuration ${file} is no valid YAML: ${(error as Error).message}`);
-  }
-  if (parsed === null || parsed === undefined) return {};
-  if (typeof parsed !== 'object' || Array.isArray(parsed)) {
-    throw usageError('IMDS_CONFIG_INVALID', `the configuration ${file} is no mapping of names to values`);
+  const values = readConfigFile(file);
+  if (values === undefined) {
+    if (named === undefined) return new Map();
+    throw unreadable(file, 'there is no such file');
   }
   const known = ROWS.filter((row) => !row.notInFile).map((row) => row.name);
-  for (const key of Object.keys(parsed)) {
-    if (!known.includes(key)) {
-      throw usageError(
-        'IMDS_CONFIG_UNKNOWN_KEY',
-        `the configuration ${file} has an unknown key "${key}"${suggestion(key, known)}`,
-        `known keys: ${known.join(', ')}`,
-      );
-    }
+  for (const [key, { at }] of values) {
+    if (known.includes(key)) continue;
+    throw usageError(
+      'IMDS_CONFIG_UNKNOWN_KEY',
+      `the configuration has an unknown key at ${at}: "${shown(key)}"${suggestion(key, known)}`,
+      `known keys: ${known.join(', ')}`,
+    );
   }
-  return parsed as Values;
+  return values;
 }
 
 function suggestion(value: string, known: readonly string[]): string {

@@ -1,20 +1,30 @@
 import { isIP, isIPv6 } from 'node:net';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
+import { escapeText } from '../output/escape.js';
+import type { ListenAddress } from '../service/metrics-server.js';
 
 /** Parsers of option values. Each throws a usage error that names the option, the value and what would be right. */
+
+/** What values look like; the schema of the configuration has them too. */
+export const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/;
+export const SIZE = /^(\d{1,12})([KMGkmg]?)(?:[iI]?[bB])?$/;
+export const COUNT = /^\d{1,9}$/;
+export const LISTEN = /^(?:(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):)?(\d{1,5})$/;
+
+const shown = (value: string): string => escapeText(value, 100);
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
 /** `90s`, `10m`, `24h` → milliseconds. */
 export function parseDuration(value: string, option: string): number {
-  const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value);
+  const match = DURATION.exec(value);
   const ms = match ? Number(match[1]) * DURATION_UNITS[match[2]!]! : 0;
   if (ms <= 0) {
     throw usageError(
       'IMDS_BAD_DURATION',
-      `${option}: "${value}" is no duration`,
+      `${option}: "${shown(value)}" is no duration`,
       'write a number and a unit: 90s, 10m, 24h',
     );
   }
@@ -23,11 +33,38 @@ export function parseDuration(value: string, option: string): number {
 
 /** `8M`, `64K`, `65536`, with or without `iB` → bytes. */
 export function parseSize(value: string, option: string): number {
-  const match = /^(\d{1,12})([KMG]?)(?:i?B)?$/i.exec(value);
+  const match = SIZE.exec(value);
   const bytes = match ? Number(match[1]) * SIZE_UNITS[match[2]!.toUpperCase()]! : 0;
   if (bytes <= 0)
-    throw usageError('IMDS_BAD_SIZE', `${option}: "${value}" is no size`, 'write bytes or a unit: 65536, 64K, 8M');
+    throw usageError(
+      'IMDS_BAD_SIZE',
+      `${option}: "${shown(value)}" is no size`,
+      'write bytes or a unit: 65536, 64K, 8M',
+    );
   return bytes;
+}
+
+/** A whole number from 1 to `most`. */
+export function parseCount(value: string, option: string, most: number): number {
+  const count = COUNT.test(value) ? Number(value) : 0;
+  if (count < 1 || count > most) {
+    throw usageError('IMDS_BAD_VALUE', `${option}: "${shown(value)}" is no number from 1 to ${most}`);
+  }
+  return count;
+}
+
+/** `9464`, `127.0.0.1:9464`, `localhost:9464`, `[::1]:9464` → where to listen; a port alone is on 127.0.0.1. */
+export function parseListen(value: string, option: string): ListenAddress {
+  const match = LISTEN.exec(value);
+  const port = match ? Number(match[3]) : 0;
+  if (!match || port < 1 || port > 65535 || (match[1] !== undefined && !isIPv6(match[1]))) {
+    throw usageError(
+      'IMDS_BAD_VALUE',
+      `${option}: "${shown(value)}" is no address to listen on`,
+      'give PORT (on 127.0.0.1) or HOST:PORT, for example 9464, 0.0.0.0:9464 or [::1]:9464',
+    );
+  }
+  return { host: match[1] ?? match[2] ?? '127.0.0.1', port };
 }
 
 /** A ring buffer's size: a power of two, from a page up to 1 GiB. */
@@ -36,7 +73,7 @@ export function parseRingSize(value: string, option: string): number {
   if (bytes < 4096 || bytes > 2 ** 30 || (bytes & (bytes - 1)) !== 0) {
     throw usageError(
       'IMDS_BAD_SIZE',
-      `${option}: ${value} can't be a ring buffer's size`,
+      `${option}: ${shown(value)} can't be a ring buffer's size`,
       'give a power of two from 4K to 1G',
     );
   }
@@ -53,7 +90,7 @@ export function parseEndpoint(value: string, option: string): EndpointAddress {
   if (isIP(address) === 0 || address.includes('%') || wrongBrackets || port < 1 || port > 65535) {
     throw usageError(
       'IMDS_BAD_ENDPOINT',
-      `${option}: "${value}" is no address`,
+      `${option}: "${shown(value)}" is no address`,
       'give IP or IP:PORT, for example 100.100.100.200, 169.254.169.254:80 or [fd00:ec2::254]:80',
     );
   }
