@@ -25,6 +25,8 @@ const UNPRINTABLE = '[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}\\p{Default_Ignorable_C
 const UNSAFE = new RegExp(`${UNPRINTABLE}|${MARKS}`, 'gu');
 /** Without the u flag and with anything beyond printable ASCII as a suspect: several times as fast, for nearly all values. */
 const SUSPECT = new RegExp(`[^\\x20-\\x7e]|${MARKS}`);
+/** For formats that have their own marks, and escapes of their own for line ends. */
+const UNPRINTABLE_IN_LINES = new RegExp(`(?![\\n\\r])${UNPRINTABLE}`, 'gu');
 const UNSAFE_IN_WORD = new RegExp(`${UNPRINTABLE}|${MARKS}| `, 'gu');
 
 /** The values of one line are each bounded to this many characters (UTF-16 code units) unless said otherwise. */
@@ -50,6 +52,12 @@ export function escapeText(value: string, limit: number = MAX_VALUE_LENGTH): str
 export function escapeWord(value: string, limit: number = MAX_VALUE_LENGTH): string {
   if (value.length <= limit && !SUSPECT.test(value) && !value.includes(' ')) return value;
   return escapeWith(value, limit, UNSAFE_IN_WORD);
+}
+
+/** Printable text in which line ends are as they were and no marks are escaped: for a format that escapes these itself. */
+export function escapeLines(value: string, limit: number = MAX_VALUE_LENGTH): string {
+  if (value.length <= limit && !/[^\n\r\x20-\x7e]/.test(value)) return value;
+  return escapeWith(value, limit, UNPRINTABLE_IN_LINES);
 }
 
 /** Characters that are invisible or steer a terminal, but stand as they are in JSON text: DEL, C1, format characters. */
