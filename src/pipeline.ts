@@ -8,7 +8,7 @@ import type { Attribution } from './process/types.js';
 import { Connection } from './wire/connection.js';
 import type { WireCounters } from './wire/counters.js';
 import { type FlowKey, FlowTable } from './wire/flow-table.js';
-import { TcpPacket } from './wire/ip.js';
+import { type PacketFailure, TcpPacket } from './wire/ip.js';
 import { type Listed, RecencyList } from './wire/recency-list.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './wire/types.js';
 
@@ -54,8 +54,11 @@ export class Pipeline {
   readonly #processes: ProcessSource;
   readonly #emit: (event: RequestEvent) => void;
   readonly #evidence: Evidence | undefined;
-  readonly #flows = new FlowTable<TracedFlow>();
+  readonly #flows: FlowTable<TracedFlow>;
+  /** The packet that is being read: its segment, its record, and whose it is. */
   readonly #packet = new TcpPacket();
+  #record: PacketRecord | undefined;
+  #endpoint: Endpoint | undefined;
   /** In the order of their requests, so that the first is the first to be due. */
   readonly #pending = new RecencyList<PendingRequest>();
   #pendingBytes = 0;
@@ -89,6 +92,8 @@ export class Pipeline {
     this.#processes = options.processes;
     this.#emit = options.emit;
     this.#evidence = options.evidence;
+    // Late packets of a connection are evidence as well, and else nothing.
+    this.#flows = new FlowTable({ keepsEnded: options.evidence !== undefined });
   }
 
   /** Whether a request waits for its response: then `tick` has something to do soon. */
@@ -160,20 +165,32 @@ export class Pipeline {
   }
 
   #onPacket(record: PacketRecord): void {
-    const endpoint = this.#endpoints.get(record.remoteAddress)?.get(record.remotePort);
-    if (endpoint === undefined) return;
-    if (this.#packet.parse(record.data, record.wireLength) !== undefined) {
+    if (record.remotePort !== this.#endpoint?.port || record.remoteAddress !== this.#endpoint.address) {
+      const endpoint = this.#endpoints.get(record.remoteAddress)?.get(record.remotePort);
+      if (endpoint === undefined) return;
+      this.#endpoint = endpoint;
+    }
+    if (this.#parse(record) !== undefined) {
       this.#refusedPackets++;
       return;
     }
+    this.#record = record;
     const key = record.flowKey ?? flowKey(record);
-    const flow = this.#flows.push(key, record.direction, this.#packet, record.time, () =>
-      this.#begin(record, endpoint),
-    );
+    const flow = this.#flows.push(key, record.direction, this.#packet, record.time, this.#begin);
     flow?.evidence?.packet(record, this.#packet);
   }
 
-  #begin(record: PacketRecord, endpoint: Endpoint): TracedFlow {
+  #parse(record: PacketRecord): PacketFailure | undefined {
+    const { batch, wireLength } = record;
+    // Evidence copies the packet by the places that are found here.
+    if (batch === undefined || this.#evidence !== undefined) return this.#packet.parse(record.data, wireLength);
+    return this.#packet.parse(batch, wireLength, record.start, record.end);
+  }
+
+  /** The flow of a connection that begins with the packet that is being read. */
+  readonly #begin = (): TracedFlow => {
+    const record = this.#record!;
+    const endpoint = this.#endpoint!;
     this.#connections++;
     const { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort } = record;
     const identity = { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort };
@@ -186,7 +203,7 @@ export class Pipeline {
       this.#processes.forFlow(identity),
       this.#evidence?.begin(),
     );
-  }
+  };
 
   readonly #owner: FlowOwner = {
     request: (flow, id, head) => this.#onRequest(flow, id, head),

@@ -20,10 +20,11 @@ export class DecodedPacket implements PacketRecord {
 
   /** @param at where the record begins in `batch`; its fixed part is there */
   constructor(
-    batch: Buffer,
+    readonly batch: Buffer,
     at: number,
     readonly time: number,
-    readonly data: Buffer,
+    readonly start: number,
+    readonly end: number,
   ) {
     const fields = Layout.packet;
     this.direction = (batch[at + Layout.header.flags]! & Constants.flagEgress) !== 0 ? 'egress' : 'ingress';
@@ -40,6 +41,11 @@ export class DecodedPacket implements PacketRecord {
       cookieLow !== 0 || cookieHigh !== 0
         ? keyOfCookie(this.cookie, cookieLow >>> 0, cookieHigh >>> 0)
         : keyOfAddresses(this);
+  }
+
+  /** Made when asked for: a view costs as much as all else here. */
+  get data(): Buffer {
+    return this.batch.subarray(this.start, this.end);
   }
 }
 

@@ -81,8 +81,7 @@ function decodePacket(batch: Buffer, start: number, length: number): PacketRecor
   const dataOffset = batch.readUInt32LE(span + Layout.spanWide.offset);
   const dataLength = batch.readUInt32LE(span + Layout.spanWide.length);
   if (dataOffset + dataLength > length) throw malformed(`${dataLength} bytes at ${dataOffset} of ${length}`);
-  const data = batch.subarray(start + dataOffset, start + dataOffset + dataLength);
-  return new DecodedPacket(batch, start, time(batch, start), data);
+  return new DecodedPacket(batch, start, time(batch, start), start + dataOffset, start + dataOffset + dataLength);
 }
 
 /**

@@ -68,7 +68,11 @@ export interface PacketRecord {
   remoteAddress: string;
   remotePort: number;
   /** The IP packet as captured. */
-  data: Buffer;
+  readonly data: Buffer;
+  /** Where that lies, for those who can do without a view of it: `batch[start..end)`. */
+  readonly batch?: Buffer;
+  readonly start?: number;
+  readonly end?: number;
   /** Length of the IP packet on the wire, in bytes; more than `data.length` when it was cut. */
   wireLength: number;
   /** What the cookie, or without one the addresses and ports, come to: the same for all packets of a connection, and no other's. */

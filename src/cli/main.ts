@@ -5,25 +5,24 @@ import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, TracerError } from '../errors.js';
 import { version } from '../version.js';
-import { doctorCommand } from './doctor.js';
-import { labCommand } from './lab.js';
-import { replayCommand } from './replay.js';
-import { serviceCommand } from './service.js';
-import { traceCommand } from './trace.js';
 
 /** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
 const EXIT_INTERNAL = 70;
+
+/** In the order of the help. Loaded when needed: all of them together take longer than a small file's replay. */
+const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ['trace', async () => (await import('./trace.js')).traceCommand()],
+  ['replay', async () => (await import('./replay.js')).replayCommand()],
+  ['lab', async () => (await import('./lab.js')).labCommand()],
+  ['doctor', async () => (await import('./doctor.js')).doctorCommand()],
+  ['service', async () => (await import('./service.js')).serviceCommand()],
+]);
 
 const program = new Command('imds-tracer')
   .description('Finds every process that asks the cloud metadata service without a session token.')
   .version(version, '-V, --version')
   .showHelpAfterError('(imds-tracer --help, or imds-tracer COMMAND --help, lists what there is)')
   .exitOverride()
-  .addCommand(traceCommand())
-  .addCommand(replayCommand())
-  .addCommand(labCommand())
-  .addCommand(doctorCommand())
-  .addCommand(serviceCommand())
   .addHelpText(
     'after',
     `
@@ -37,7 +36,16 @@ Examples:
 
 Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
   );
-for (const command of program.commands) command.exitOverride();
+
+async function run(): Promise<void> {
+  const [, , first = ''] = process.argv;
+  const asked = COMMANDS.get(first);
+  // Without a command it is the help that is asked for, or a mistake: both name all of them.
+  for (const load of asked === undefined ? COMMANDS.values() : [asked]) {
+    program.addCommand((await load()).exitOverride());
+  }
+  await program.parseAsync();
+}
 
 /** Writes an error for people and gives its exit status. */
 function report(error: unknown): number {
@@ -57,7 +65,7 @@ process.on('SIGUSR1', () => undefined);
 // Node's own status for an uncaught error is 1, which means "normal mode found" here.
 process.on('uncaughtException', (error) => process.exit(report(error)));
 
-program.parseAsync().then(
+run().then(
   () => undefined,
   (error: unknown) => {
     process.exitCode = report(error);

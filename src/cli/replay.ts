@@ -5,12 +5,13 @@ import { type FileProgress, type FileSource, openPcapFile, STANDARD_INPUT } from
 import { ExitCode, type ExitStatus, usageError } from '../errors.js';
 import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
+import type { EventContext } from '../output/context.js';
 import { formatEcs } from '../output/ecs.js';
 import { escapeJson, escapeText } from '../output/escape.js';
-import { EvidenceDump } from '../output/evidence/dump.js';
+import type { EvidenceDump } from '../output/evidence/dump.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LineStream } from '../output/line-stream.js';
-import { LogFiles } from '../output/logs.js';
+import type { LogFiles } from '../output/logs.js';
 import { redactEvent } from '../output/redact.js';
 import { formatText } from '../output/text.js';
 import { localTime } from '../output/time.js';
@@ -71,7 +72,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
     timer = setTimeout(endNow, patience);
   });
   try {
-    output = new Output(options);
+    output = await openOutput(options);
     const { write } = output;
     const pipeline = new Pipeline({
       endpoints,
@@ -122,21 +123,39 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
   }
 }
 
+/** What is not asked for is not loaded: the logger and its like take as long as a small file. */
+async function openOutput({ logDir, json, evidence }: ReplayOptions): Promise<Output> {
+  const context = hostContext();
+  const learned = new LearnedSecrets();
+  const dump =
+    evidence === undefined
+      ? undefined
+      : new (await import('../output/evidence/dump.js')).EvidenceDump(evidence, learned);
+  const logs = logDir === undefined ? undefined : new (await import('../output/logs.js')).LogFiles(logDir, context);
+  return new Output(context, learned, json, dump, logs);
+}
+
 /** Where the events go. */
 class Output {
-  readonly evidence: EvidenceDump | undefined;
-  readonly #logs: LogFiles | undefined;
   readonly #stdout: LineStream | undefined;
-  readonly #context = hostContext();
-  readonly #learned = new LearnedSecrets();
+  readonly #context: EventContext;
+  readonly #learned: LearnedSecrets;
   readonly #json: boolean;
+  readonly #logs: LogFiles | undefined;
   #closed = false;
 
-  constructor({ logDir, json, evidence }: ReplayOptions) {
+  constructor(
+    context: EventContext,
+    learned: LearnedSecrets,
+    json: boolean,
+    readonly evidence: EvidenceDump | undefined,
+    logs: LogFiles | undefined,
+  ) {
+    this.#context = context;
+    this.#learned = learned;
     this.#json = json;
-    if (evidence !== undefined) this.evidence = new EvidenceDump(evidence, this.#learned);
-    if (logDir !== undefined) this.#logs = new LogFiles(logDir, this.#context);
-    if (logDir === undefined || json) this.#stdout = new LineStream(process.stdout);
+    this.#logs = logs;
+    if (logs === undefined || json) this.#stdout = new LineStream(process.stdout);
   }
 
   get logErrors(): number {

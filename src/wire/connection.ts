@@ -1,12 +1,12 @@
 import type { PacketRecord } from '../capture/types.js';
-import { WireCounters } from './counters.js';
+import type { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
 import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-responses.js';
 import { TCP_ACK, TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
 import { Pairing, type ResponseStart } from './pairing.js';
-import { TcpStream } from './tcp.js';
+import { type StreamRemains, TcpStream } from './tcp.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './types.js';
 
 export type Direction = PacketRecord['direction'];
@@ -20,6 +20,19 @@ interface EarlyResponse {
 /** What an early response is charged for: heads are mostly shorter, and only one a connection is kept. */
 const EARLY_RESPONSE_CHARGE = 2_048;
 
+/** Of a connection that is over, of which there may be thousands whose late packets are awaited. */
+export class ConnectionRemains {
+  constructor(
+    private readonly egress: StreamRemains,
+    private readonly ingress: StreamRemains,
+  ) {}
+
+  /** As Connection has it. */
+  startsOver(direction: Direction, segment: TcpSegment): boolean {
+    return (direction === 'egress' ? this.egress : this.ingress).startsOver(segment);
+  }
+}
+
 /**
  * One TCP connection with an endpoint: segments in, requests and responses out. Never throws, whatever the bytes are; what
  * it keeps is bounded and counted in `counters.bufferedBytes`, which its owner (flow-table.ts) sees to.
@@ -30,11 +43,11 @@ export class Connection implements RequestOwner, ResponseOwner {
 
   readonly #sink: ConnectionSink;
   readonly #counters: WireCounters;
-  #requests: RequestReader;
-  #responses: ResponseReader;
+  readonly #requests: RequestReader;
+  readonly #responses: ResponseReader;
   readonly #egress: TcpStream;
   readonly #ingress: TcpStream;
-  #pairing = new Pairing();
+  readonly #pairing = new Pairing();
   #early: EarlyResponse | undefined;
   #nextId = 0;
   /** The last acknowledgment by the service: what it had received of the requests. */
@@ -70,7 +83,13 @@ export class Connection implements RequestOwner, ResponseOwner {
    * beginning was not seen: end this one and make a new one for it.
    */
   startsOver(direction: Direction, segment: TcpSegment): boolean {
-    return (direction === 'egress' ? this.#egress : this.#ingress).startsOver(segment, this.over);
+    if (this.over) return this.remains.startsOver(direction, segment);
+    return (direction === 'egress' ? this.#egress : this.#ingress).startsOver(segment);
+  }
+
+  /** Once over: all that its owner needs to keep of it. */
+  get remains(): ConnectionRemains {
+    return new ConnectionRemains(this.#egress.remains, this.#ingress.remains);
   }
 
   /**
@@ -113,19 +132,6 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.#responses.skip();
     this.#dropEarly();
     this.#sink.ended(time);
-    this.#requests = Connection.#ended.#requests;
-    this.#responses = Connection.#ended.#responses;
-    this.#pairing = Connection.#ended.#pairing;
-  }
-
-  /** Has the readers of every connection that is over, of which there may be thousands whose late packets are awaited. */
-  static readonly #ended = new Connection(
-    { request: () => {}, unparsed: () => {}, response: () => {}, ended: () => {} },
-    new WireCounters(),
-  );
-  static {
-    Connection.#ended.#requests.skip();
-    Connection.#ended.#responses.skip();
   }
 
   /** @internal */

@@ -1,4 +1,4 @@
-import type { Connection, Direction } from './connection.js';
+import type { Connection, ConnectionRemains, Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
@@ -15,9 +15,13 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   before: Entry<F> | undefined = undefined;
   after: Entry<F> | undefined = undefined;
 
+  /** What is left of the connection once it is over, of which thousands are in the table for nothing but late packets. */
+  ended: ConnectionRemains | undefined = undefined;
+
   constructor(
     readonly key: FlowKey,
-    readonly flow: F,
+    /** Undefined once over, where nobody wants it any more. */
+    public flow: F | undefined,
     /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
     public lastUse: number,
     /** The order that it is in. */
@@ -47,7 +51,13 @@ export class FlowTable<F extends Flow> {
   readonly #closed = new RecencyList<Entry<F>>();
   /** The open ones that keep bytes or wait for some. */
   readonly #keeping = new Set<Entry<F>>();
+  readonly #keepsEnded: boolean;
   #lastSweep = Number.NEGATIVE_INFINITY;
+
+  /** @param options.keepsEnded flows of connections that are over stay to be had; set it to false where none is asked for */
+  constructor(options: { keepsEnded: boolean } = { keepsEnded: true }) {
+    this.#keepsEnded = options.keepsEnded;
+  }
 
   /** Connections in the table, those just closed included. */
   get size(): number {
@@ -62,13 +72,13 @@ export class FlowTable<F extends Flow> {
   /**
    * Hands a segment to its connection.
    * @param create makes the flow of a connection that begins with this segment, with `new Connection(sink, table.counters)`
-   * @returns the flow, or undefined for a stray segment that can't begin one
+   * @returns the flow, or undefined for a stray segment that can't begin one, or late for one that was not kept
    */
   push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
     let entry = this.#entries.get(key);
-    if (entry?.flow.connection.startsOver(direction, segment)) {
+    if (entry !== undefined && (entry.ended ?? entry.flow!.connection).startsOver(direction, segment)) {
       this.#remove(entry);
-      entry.flow.connection.end(time);
+      if (entry.ended === undefined) entry.flow!.connection.end(time);
       entry = undefined;
     }
     if (entry === undefined) {
@@ -77,7 +87,7 @@ export class FlowTable<F extends Flow> {
       entry = new Entry(key, create(), time, this.#open);
       this.#entries.set(key, entry);
       this.#open.add(entry);
-    } else if (entry.flow.connection.over) {
+    } else if (entry.ended !== undefined) {
       return entry.flow;
     } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
       entry.lastUse = time;
@@ -85,14 +95,15 @@ export class FlowTable<F extends Flow> {
       this.#open.add(entry);
       this.#keeping.delete(entry);
     }
-    entry.flow.connection.push(direction, segment, time);
-    this.#settle(entry);
+    const flow = entry.flow!;
+    flow.connection.push(direction, segment, time);
+    this.#settle(entry, flow.connection);
     while (this.counters.bufferedBytes > MAX_BUFFERED_BYTES) {
       const oldest = first(this.#keeping);
       if (oldest === undefined) break;
       this.#evict(oldest, time);
     }
-    return entry.flow;
+    return flow;
   }
 
   /** Gives up overdue holes and forgets connections that were idle for too long; cheap to call often. */
@@ -100,14 +111,15 @@ export class FlowTable<F extends Flow> {
     if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
     this.#lastSweep = now;
     for (const entry of [...this.#keeping]) {
-      if (!entry.flow.connection.waiting) continue;
-      entry.flow.connection.giveUpHoles(now);
-      if (entry.flow.connection.over || !keepsBytes(entry.flow.connection)) this.#settle(entry);
+      const { connection } = entry.flow!;
+      if (!connection.waiting) continue;
+      connection.giveUpHoles(now);
+      if (connection.over || !keepsBytes(connection)) this.#settle(entry, connection);
     }
     for (let idle = this.#open.first; idle !== undefined; idle = this.#open.first) {
       if (!isPast(idle.lastUse, now, FLOW_IDLE_MS)) break;
       this.#remove(idle);
-      idle.flow.connection.end(now, 'evicted');
+      idle.flow!.connection.end(now, 'evicted');
     }
     for (let closed = this.#closed.first; closed !== undefined; closed = this.#closed.first) {
       if (!isPast(closed.lastUse, now, FLOW_LINGER_MS)) break;
@@ -119,14 +131,15 @@ export class FlowTable<F extends Flow> {
   endAll(time: number): void {
     for (let entry = this.#open.first; entry !== undefined; entry = this.#open.first) {
       this.#remove(entry);
-      entry.flow.connection.end(time);
+      entry.flow!.connection.end(time);
     }
     for (let entry = this.#closed.first; entry !== undefined; entry = this.#closed.first) this.#remove(entry);
   }
 
-  #settle(entry: Entry<F>): void {
-    const connection = entry.flow.connection;
+  #settle(entry: Entry<F>, connection: Connection): void {
     if (connection.over) {
+      entry.ended = connection.remains;
+      if (!this.#keepsEnded) entry.flow = undefined;
       this.#open.remove(entry);
       this.#keeping.delete(entry);
       entry.list = this.#closed;
@@ -150,7 +163,7 @@ export class FlowTable<F extends Flow> {
   #evict(entry: Entry<F>, time: number): void {
     this.#remove(entry);
     this.evicted++;
-    entry.flow.connection.end(time, 'evicted');
+    entry.flow!.connection.end(time, 'evicted');
   }
 
   #remove(entry: Entry<F>): void {

@@ -49,6 +49,8 @@ export class TcpPacket implements TcpSegment {
   sourcePort = 0;
   destinationPort = 0;
   data: Buffer = EMPTY;
+  /** Where the packet begins in `data`. */
+  start = 0;
   /** Where the TCP header begins in `data`. */
   tcpStart = 0;
   payloadStart = 0;
@@ -64,52 +66,53 @@ export class TcpPacket implements TcpSegment {
   }
   /** Canonical text (RFC 5952 for IPv6); made on demand, as most sources know the addresses already. */
   get sourceAddress(): string {
-    return this.version === 4 ? ipv4Text(this.data, 12) : ipv6Text(this.data, 8);
+    return this.version === 4 ? ipv4Text(this.data, this.start + 12) : ipv6Text(this.data, this.start + 8);
   }
   get destinationAddress(): string {
-    return this.version === 4 ? ipv4Text(this.data, 16) : ipv6Text(this.data, 24);
+    return this.version === 4 ? ipv4Text(this.data, this.start + 16) : ipv6Text(this.data, this.start + 24);
   }
 
   /**
    * Reads a packet from its IP header on.
-   * @param data the captured bytes, maybe fewer than there were
+   * @param data holds the captured bytes, maybe fewer than there were, from `start` to `end`
    * @param wireLength bytes on the wire; may include link-layer padding
    * @returns why not, or undefined when this object now describes the packet's segment
    */
-  parse(data: Buffer, wireLength: number): PacketFailure | undefined {
+  parse(data: Buffer, wireLength: number, start = 0, end = data.length): PacketFailure | undefined {
     this.data = data;
-    if (data.length === 0) return 'truncated_header';
-    const version = data[0]! >> 4;
-    if (version === 4) return this.#ipv4(data, wireLength);
-    if (version === 6) return this.#ipv6(data, wireLength);
+    this.start = start;
+    if (end === start) return 'truncated_header';
+    const version = data[start]! >> 4;
+    if (version === 4) return this.#ipv4(data, wireLength, start, end);
+    if (version === 6) return this.#ipv6(data, wireLength, start, end);
     return 'bad_version';
   }
 
-  #ipv4(data: Buffer, wireLength: number): PacketFailure | undefined {
+  #ipv4(data: Buffer, wireLength: number, start: number, end: number): PacketFailure | undefined {
     this.version = 4;
-    if (data.length < 20) return 'truncated_header';
-    const headerLength = (data[0]! & 0x0f) * 4;
+    if (end - start < 20) return 'truncated_header';
+    const headerLength = (data[start]! & 0x0f) * 4;
     if (headerLength < 20) return 'bad_header';
     // More fragments, or an offset. "Don't fragment" (0x40) is no fragment.
-    if ((data[6]! & 0x3f) !== 0 || data[7] !== 0) return 'fragment';
-    if (data[9] !== PROTOCOL_TCP) return 'not_tcp';
+    if ((data[start + 6]! & 0x3f) !== 0 || data[start + 7] !== 0) return 'fragment';
+    if (data[start + 9] !== PROTOCOL_TCP) return 'not_tcp';
     // Segmentation offload leaves the total length 0 for packets over 64 KiB (Linux BIG TCP, and older drivers for all).
-    const totalLength = uint16(data, 2) || Math.max(wireLength, data.length);
+    const totalLength = uint16(data, start + 2) || Math.max(wireLength, end - start);
     if (totalLength < headerLength) return 'bad_header';
-    return this.#tcp(data, headerLength, totalLength);
+    return this.#tcp(data, start + headerLength, start + totalLength, end);
   }
 
-  #ipv6(data: Buffer, wireLength: number): PacketFailure | undefined {
+  #ipv6(data: Buffer, wireLength: number, start: number, end: number): PacketFailure | undefined {
     this.version = 6;
-    if (data.length < 40) return 'truncated_header';
-    const payloadLength = uint16(data, 4);
+    if (end - start < 40) return 'truncated_header';
+    const payloadLength = uint16(data, start + 4);
     // 0: a jumbogram (RFC 2675) or segmentation offload.
-    const totalLength = payloadLength === 0 ? Math.max(wireLength, data.length) : payloadLength + 40;
-    let next = data[6]!;
-    let offset = 40;
+    const totalLength = payloadLength === 0 ? Math.max(wireLength, end - start) : payloadLength + 40;
+    let next = data[start + 6]!;
+    let offset = start + 40;
     while (next !== PROTOCOL_TCP) {
       if (next === IPV6_FRAGMENT) {
-        if (offset + 8 > data.length) return 'truncated_header';
+        if (offset + 8 > end) return 'truncated_header';
         // An "atomic fragment" (RFC 6946) is the whole datagram.
         if ((uint16(data, offset + 2) & 0xfff9) !== 0) return 'fragment';
         next = data[offset]!;
@@ -118,19 +121,20 @@ export class TcpPacket implements TcpSegment {
       }
       const lengthOf = EXTENSION_LENGTH.get(next);
       if (lengthOf === undefined) return 'not_tcp';
-      if (offset + 2 > data.length) return 'truncated_header';
+      if (offset + 2 > end) return 'truncated_header';
       next = data[offset]!;
       offset += lengthOf(data[offset + 1]!);
     }
-    return this.#tcp(data, offset, totalLength);
+    return this.#tcp(data, offset, start + totalLength, end);
   }
 
-  #tcp(data: Buffer, offset: number, totalLength: number): PacketFailure | undefined {
-    if (offset + 20 > totalLength) return 'bad_header';
-    if (offset + 20 > data.length) return 'truncated_header';
+  /** @param wireEnd where the packet would end in `data`, had all of it been captured */
+  #tcp(data: Buffer, offset: number, wireEnd: number, end: number): PacketFailure | undefined {
+    if (offset + 20 > wireEnd) return 'bad_header';
+    if (offset + 20 > end) return 'truncated_header';
     const headerLength = (data[offset + 12]! >> 4) * 4;
     const payloadStart = offset + headerLength;
-    if (headerLength < 20 || payloadStart > totalLength) return 'bad_header';
+    if (headerLength < 20 || payloadStart > wireEnd) return 'bad_header';
     this.tcpStart = offset;
     this.sourcePort = uint16(data, offset);
     this.destinationPort = uint16(data, offset + 2);
@@ -138,10 +142,10 @@ export class TcpPacket implements TcpSegment {
     this.ack = int32(data, offset + 8);
     this.flags = data[offset + 13]!;
     // A capture cut inside the TCP options still says how much payload there was: all of it is missing then.
-    this.payloadStart = Math.min(payloadStart, data.length);
+    this.payloadStart = Math.min(payloadStart, end);
     // What follows the total length is Ethernet padding.
-    this.payloadEnd = Math.max(this.payloadStart, Math.min(totalLength, data.length));
-    this.payloadLength = totalLength - payloadStart;
+    this.payloadEnd = Math.max(this.payloadStart, Math.min(wireEnd, end));
+    this.payloadLength = wireEnd - payloadStart;
     return undefined;
   }
 }

@@ -33,6 +33,26 @@ interface HeldSegment {
   bytes: Buffer;
 }
 
+/** Whether a segment belongs to another connection than a stream's: another first number, or bytes after the end. */
+function isOfAnother(segment: TcpSegment, ended: boolean, started: boolean, first: number, next: number): boolean {
+  if (!started) return ended && segment.payloadLength > 0;
+  if ((segment.flags & TCP_SYN) !== 0) return ((segment.seq + 1) | 0) !== first;
+  return ended && ((segment.seq + segment.payloadLength - next) | 0) > 0;
+}
+
+/** Of a stream whose connection is over: enough to tell its late segments from those of the next with the same key. */
+export class StreamRemains {
+  constructor(
+    readonly started: boolean,
+    readonly first: number,
+    readonly next: number,
+  ) {}
+
+  startsOver(segment: TcpSegment): boolean {
+    return isOfAnother(segment, true, this.started, this.first, this.next);
+  }
+}
+
 const NO_SINK: StreamSink = { begin: () => {}, data: () => {}, gap: () => {} };
 
 /** One object for all deliveries, each of which ends before the next begins: a segment costs no allocation. */
@@ -70,11 +90,14 @@ export class TcpStream {
     this.#counters = counters;
   }
 
-  /** Whether the segment belongs to another connection with the same key: another first number, or bytes after the end. */
-  startsOver(segment: TcpSegment, over: boolean): boolean {
-    if (!this.#started) return over && segment.payloadLength > 0;
-    if ((segment.flags & TCP_SYN) !== 0) return ((segment.seq + 1) | 0) !== this.#first;
-    return (over || this.finished) && ((segment.seq + segment.payloadLength - this.#next) | 0) > 0;
+  /** Whether the segment belongs to another connection with the same key. */
+  startsOver(segment: TcpSegment): boolean {
+    return isOfAnother(segment, this.finished, this.#started, this.#first, this.#next);
+  }
+
+  /** What is left to know of it once its connection is over. */
+  get remains(): StreamRemains {
+    return new StreamRemains(this.#started, this.#first, this.#next);
   }
 
   /** Whether a RST with this number can be the peer's own (RFC 5961 section 3.2, with our wider window). */

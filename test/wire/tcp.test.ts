@@ -372,11 +372,11 @@ describe('one direction of a connection', () => {
       [0, '', TCP_SYN],
       [1, 'a'],
     ]);
-    expect(tcp.startsOver(segment({ seq: 0, flags: TCP_SYN }), false)).toBe(false);
-    expect(tcp.startsOver(segment({ seq: 77, flags: TCP_SYN }), false)).toBe(true);
-    expect(tcp.startsOver(segment({ seq: 2, payload: 'b' }), false)).toBe(false);
-    expect(tcp.startsOver(segment({ seq: 1, payload: 'a' }), true)).toBe(false);
-    expect(tcp.startsOver(segment({ seq: 2, payload: 'b' }), true)).toBe(true);
+    expect(tcp.startsOver(segment({ seq: 0, flags: TCP_SYN }))).toBe(false);
+    expect(tcp.startsOver(segment({ seq: 77, flags: TCP_SYN }))).toBe(true);
+    expect(tcp.startsOver(segment({ seq: 2, payload: 'b' }))).toBe(false);
+    expect(tcp.remains.startsOver(segment({ seq: 1, payload: 'a' }))).toBe(false);
+    expect(tcp.remains.startsOver(segment({ seq: 2, payload: 'b' }))).toBe(true);
   });
 
   it('gives the same bytes for any order, repetition and overlap, at any number', () => {
