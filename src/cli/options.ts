@@ -6,6 +6,7 @@ import { usageError } from '../errors.js';
 import { PROVIDER_NAMES } from '../imds/providers.js';
 import type { ProviderName } from '../imds/types.js';
 import { escapeText } from '../output/escape.js';
+import { JSON_FORMATS, type JsonFormat } from '../output/formats.js';
 import type { RotationOptions } from '../output/rotating-file.js';
 import type { ListenAddress } from '../service/metrics-server.js';
 import { type ConfigValue, readConfigFile, unreadable } from './config-file.js';
@@ -34,6 +35,8 @@ export interface TraceOptions {
   logDir: string;
   /** Of each of the two log files. */
   logRotation: RotationOptions;
+  /** Schema of the JSON events. */
+  format: JsonFormat;
   /** Packet file for the connections with a normal-mode request. */
   evidence?: string;
   durationMs?: number;
@@ -113,6 +116,12 @@ export const ROWS: readonly OptionRow[] = [
     description: 'how many rotated files are kept of each of the two logs (default: 10)',
   },
   {
+    name: 'format',
+    argument: 'SCHEMA',
+    choices: JSON_FORMATS,
+    description: 'schema of the JSON events (default: ecs, the Elastic Common Schema)',
+  },
+  {
     name: 'evidence',
     fixed: true,
     argument: 'FILE',
@@ -153,13 +162,13 @@ export const ROWS: readonly OptionRow[] = [
 ];
 
 /** What `replay` runs with: some of the options of `trace`, without a configuration file. */
-export interface ReplayOptions extends Pick<TraceOptions, 'provider' | 'endpoint' | 'evidence'> {
+export interface ReplayOptions extends Pick<TraceOptions, 'provider' | 'endpoint' | 'evidence' | 'format'> {
   logDir?: string;
   json: boolean;
 }
 
 const REPLAY_ROWS: readonly OptionRow[] = [
-  ...ROWS.filter(({ name }) => name === 'provider' || name === 'endpoint' || name === 'evidence'),
+  ...ROWS.filter(({ name }) => ['provider', 'endpoint', 'evidence', 'format'].includes(name)),
   { name: 'json', description: 'write events to standard output as JSON, an object a line, instead of text lines' },
   { name: 'log-dir', argument: 'DIR', description: 'write the two log files there instead of text lines' },
 ];
@@ -208,6 +217,7 @@ export function resolveTraceOptions(given: Values): TraceOptions {
       maxBytes: parseSize(values.one('log-max-size') ?? '50M', values.label('log-max-size')),
       maxFiles: parseCount(values.one('log-max-files') ?? '10', values.label('log-max-files'), MAX_LOG_FILES),
     },
+    ...formatOption(values),
     ...(networkInterface === undefined ? {} : { networkInterface }),
     ...(evidence === undefined ? {} : { evidence }),
     ...(duration === undefined ? {} : { durationMs: parseDuration(duration, values.label('duration')) }),
@@ -225,6 +235,7 @@ export function resolveReplayOptions(given: Values): ReplayOptions {
   const evidence = values.one('evidence');
   return {
     ...endpointOptions(values),
+    ...formatOption(values),
     ...(logDir === undefined ? {} : { logDir }),
     ...(evidence === undefined ? {} : { evidence }),
     json: values.flag('json'),
@@ -240,6 +251,10 @@ function byName(given: Values, rows: readonly OptionRow[]): Values {
     }),
   );
 }
+
+const formatOption = (values: OptionValues): Pick<TraceOptions, 'format'> => ({
+  format: (values.one('format') ?? 'ecs') as JsonFormat,
+});
 
 function endpointOptions(values: OptionValues): Pick<TraceOptions, 'provider' | 'endpoint'> {
   const providers = values.strings('provider');

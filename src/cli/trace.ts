@@ -45,7 +45,7 @@ Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but someth
 async function trace(options: TraceOptions): Promise<ExitStatus> {
   const manager = ServiceManager.fromEnvironment((address, state) => nativeModule().notify(address, state));
   const learned = new LearnedSecrets();
-  const logs = new LogFiles(options.logDir, hostContext());
+  const logs = new LogFiles(options.logDir, hostContext(), options.logRotation, options.format);
   const evidence = options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned);
   const sinks: EventSink[] = [logs];
   if (!options.quiet) sinks.push(terminalSink(new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined)));

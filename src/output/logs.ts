@@ -5,6 +5,7 @@ import type { Level } from '../imds/types.js';
 import type { EventContext } from './context.js';
 import { ecsFields, ecsLog } from './ecs.js';
 import { escapeJson } from './escape.js';
+import { FORMATTERS, type JsonFormat } from './formats.js';
 import { PrivateDirectory } from './private-directory.js';
 import type { ShownEvent } from './redact.js';
 import { RotatingFile, type RotationOptions } from './rotating-file.js';
@@ -38,11 +39,12 @@ const WAIT_FOR_DISK_MS = 50;
 /** What closing may take, in milliseconds. */
 const CLOSE_WITHIN_MS = 900;
 
-/** The log directory: `imds-trace.log`, a line per event, and `imds-events.ndjson`, an ECS object per line. */
+/** The log directory: `imds-trace.log`, a line per event, and `imds-events.ndjson`, an object per line. */
 export class LogFiles {
   #directory: PrivateDirectory;
   readonly #path: string;
   readonly #context: EventContext;
+  readonly #format: JsonFormat;
   readonly #trace: RotatingFile;
   readonly #events: RotatingFile;
   readonly #logger: Logger<Level, true>;
@@ -56,9 +58,15 @@ export class LogFiles {
   };
 
   /** Opens or creates directory and files. Throws TracerError where the directory can't be used. */
-  constructor(directory: string, context: EventContext, rotation: RotationOptions = ROTATION) {
+  constructor(
+    directory: string,
+    context: EventContext,
+    rotation: RotationOptions = ROTATION,
+    format: JsonFormat = 'ecs',
+  ) {
     this.#path = directory;
     this.#context = context;
+    this.#format = format;
     this.#directory = new PrivateDirectory(directory);
     const count = (errors: number): void => {
       this.#errors += errors;
@@ -82,8 +90,14 @@ export class LogFiles {
 
   /** Adds the event to both files. `text` is its text form. Never throws. */
   write(event: ShownEvent, text: TextLine): void {
-    this.#line = text.line;
-    this.#logger[text.level](ecsFields(event, this.#context), text.message);
+    if (this.#format === 'ecs') {
+      this.#line = text.line;
+      this.#logger[text.level](ecsFields(event, this.#context), text.message);
+      return;
+    }
+    // The logger's own members, level and message, are those of ECS.
+    this.#events.append(FORMATTERS[this.#format](event, this.#context, text));
+    this.#trace.append(text.line);
   }
 
   /** Resolves when there is room for more lines, soon in any case. Never rejects. */

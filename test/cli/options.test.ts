@@ -36,6 +36,7 @@ describe('trace options', () => {
       source: 'auto',
       logDir: '/var/log/imds',
       logRotation: { maxBytes: 50 * 1024 * 1024, maxFiles: 10 },
+      format: 'ecs',
       lab: false,
       quiet: false,
     });
@@ -43,7 +44,7 @@ describe('trace options', () => {
 
   it('take every value from the configuration file', () => {
     const file = config(
-      'provider: [aws, naver]\nendpoint: 10.0.0.1:8080\nsource: ebpf\nlog-dir: /tmp/x\nduration: 10m\nring-size: 64K\nquiet: true\nlog-max-size: 1M\nlog-max-files: 3\nmetrics: 9464\n',
+      'provider: [aws, naver]\nendpoint: 10.0.0.1:8080\nsource: ebpf\nlog-dir: /tmp/x\nduration: 10m\nring-size: 64K\nquiet: true\nlog-max-size: 1M\nlog-max-files: 3\nmetrics: 9464\nformat: ocsf\n',
     );
     expect(resolveTraceOptions({ config: file })).toEqual({
       provider: ['aws', 'naver'],
@@ -51,6 +52,7 @@ describe('trace options', () => {
       source: 'ebpf',
       logDir: '/tmp/x',
       logRotation: { maxBytes: 1024 * 1024, maxFiles: 3 },
+      format: 'ocsf',
       metrics: { host: '127.0.0.1', port: 9464 },
       durationMs: 600_000,
       ringSize: 65_536,

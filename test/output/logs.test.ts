@@ -87,6 +87,20 @@ describe('log files', () => {
     expect(logs.errors).toBe(0);
   });
 
+  it('get the same events in another schema', async () => {
+    const logs = new LogFiles(directory, context, undefined, 'ocsf');
+    writeEvents(logs, 0, 3);
+    await logs.close();
+    const events = lines('imds-events').map((line) => JSON.parse(line));
+    expect(events.map(({ type_uid, actor }) => [type_uid, actor.process.cmd_line])).toEqual(
+      range(0, 3).map((i) => [400_203, `client number-${i}. line\nbreak \u009b2J`]),
+    );
+    expect(lines('imds-trace').map((line) => line.replace(/^\[[^\]]*\] \[WARNING\] /, ''))).toEqual(
+      events.map(({ message }) => message),
+    );
+    expect(readFileSync(join(directory, 'imds-events.ndjson'), 'latin1')).not.toMatch(/\xc2[\x80-\x9f]/);
+  });
+
   it('get what is pending when the process ends without closing them', async () => {
     const others = process.listeners('exit');
     const logs = new LogFiles(directory, context);
