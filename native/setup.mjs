@@ -35,6 +35,7 @@ const NEEDS = [
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
+  { command: 'chromium', apt: 'chromium|chromium', dnf: 'chromium', test: true }, // Ubuntu has none: then that test is skipped
   { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
