@@ -233,12 +233,20 @@ export function resolveReplayOptions(given: Values): ReplayOptions {
   const values = new OptionValues(byName(given, REPLAY_ROWS), REPLAY_ROWS);
   const logDir = values.one('log-dir');
   const evidence = values.one('evidence');
+  const json = values.flag('json');
+  if (values.one('format') !== undefined && !json && logDir === undefined) {
+    throw usageError(
+      'IMDS_BAD_VALUE',
+      '--format is about JSON events, and text lines were asked for',
+      'add --json, or --log-dir DIR',
+    );
+  }
   return {
     ...endpointOptions(values),
     ...formatOption(values),
     ...(logDir === undefined ? {} : { logDir }),
     ...(evidence === undefined ? {} : { evidence }),
-    json: values.flag('json'),
+    json,
   };
 }
 

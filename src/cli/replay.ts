@@ -6,9 +6,9 @@ import { ExitCode, type ExitStatus, usageError } from '../errors.js';
 import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
 import type { EventContext } from '../output/context.js';
-import { formatEcs } from '../output/ecs.js';
-import { escapeJson, escapeText } from '../output/escape.js';
+import { escapeText } from '../output/escape.js';
 import type { EvidenceDump } from '../output/evidence/dump.js';
+import { FORMATTERS, type JsonFormat } from '../output/formats.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LineStream } from '../output/line-stream.js';
 import type { LogFiles } from '../output/logs.js';
@@ -40,6 +40,7 @@ Examples:
   imds-tracer replay capture.pcapng
   imds-tracer replay --provider all --json capture.pcap.gz | jq -r .imds.verdict
   tcpdump -i any -U -w - tcp port 80 | imds-tracer replay -
+  imds-tracer replay --json --format ocsf capture.pcap | jq .http_request.url.path
   imds-tracer replay --log-dir /tmp/imds capture.pcap
   imds-tracer replay --evidence findings.pcapng capture.pcap
 
@@ -124,15 +125,18 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
 }
 
 /** What is not asked for is not loaded: the logger and its like take as long as a small file. */
-async function openOutput({ logDir, json, evidence }: ReplayOptions): Promise<Output> {
+async function openOutput({ logDir, json, evidence, format }: ReplayOptions): Promise<Output> {
   const context = hostContext();
   const learned = new LearnedSecrets();
   const dump =
     evidence === undefined
       ? undefined
       : new (await import('../output/evidence/dump.js')).EvidenceDump(evidence, learned);
-  const logs = logDir === undefined ? undefined : new (await import('../output/logs.js')).LogFiles(logDir, context);
-  return new Output(context, learned, json, dump, logs);
+  const logs =
+    logDir === undefined
+      ? undefined
+      : new (await import('../output/logs.js')).LogFiles(logDir, context, undefined, format);
+  return new Output(context, learned, json, format, dump, logs);
 }
 
 /** Where the events go. */
@@ -141,6 +145,7 @@ class Output {
   readonly #context: EventContext;
   readonly #learned: LearnedSecrets;
   readonly #json: boolean;
+  readonly #format: JsonFormat;
   readonly #logs: LogFiles | undefined;
   #closed = false;
 
@@ -148,12 +153,14 @@ class Output {
     context: EventContext,
     learned: LearnedSecrets,
     json: boolean,
+    format: JsonFormat,
     readonly evidence: EvidenceDump | undefined,
     logs: LogFiles | undefined,
   ) {
     this.#context = context;
     this.#learned = learned;
     this.#json = json;
+    this.#format = format;
     this.#logs = logs;
     if (logs === undefined || json) this.#stdout = new LineStream(process.stdout);
   }
@@ -173,7 +180,7 @@ class Output {
     const text = formatText(shown);
     this.#logs?.write(shown, text);
     if (this.#stdout === undefined || event.kind !== 'request') return;
-    this.#stdout.line(this.#json ? escapeJson(JSON.stringify(formatEcs(shown, this.#context, text))) : text.line);
+    this.#stdout.line(FORMATTERS[this.#json ? this.#format : 'text'](shown, this.#context, text));
   };
 
   async room(): Promise<void> {

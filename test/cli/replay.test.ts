@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Finished, run } from '../e2e/support/run.js';
 import type { EcsEvent } from '../e2e/support/tracer.js';
 import { until } from '../e2e/support/wait.js';
+import { ocsfProblems } from '../output/ocsf-validate.js';
 import { ACK, CLIENT, connection, GET, ipPacket, onLink, PSH, pcap, pcapng, SERVER } from '../support/packets.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -99,6 +100,20 @@ describe('replay', () => {
       requests: 3,
     });
     expect(written.every((event) => event['@timestamp'].startsWith('2026-11-21T03:0'))).toBe(true);
+  });
+
+  it('writes events in another schema', async () => {
+    const logDir = join(folder, 'ocsf');
+    const finished = await replay(['--json', '--format', 'ocsf', '--log-dir', logDir, save(WHOLE)]);
+    const shown = finished.stdout.trim().split('\n');
+    expect(shown.map((line) => JSON.parse(line).type_uid)).toEqual([400_203, 400_203, 400_207]);
+    const written = readFileSync(join(logDir, 'imds-events.ndjson'), 'utf8').trim().split('\n');
+    expect(written.slice(1, -1)).toEqual(shown);
+    for (const line of written) expect(ocsfProblems(JSON.parse(line))).toEqual([]);
+    expect(await replay(['--format', 'ocsf', save(WHOLE)])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('add --json'),
+    });
   });
 
   it('says so where nothing is of the provider', async () => {
