@@ -7,9 +7,9 @@ import { openEbpf } from '../capture/ebpf.js';
 import { packageRoot } from '../capture/native.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
-import { type Change, ServiceFiles } from '../service/install.js';
+import { type Change, DROP_INS, type DropIn, ServiceFiles } from '../service/install.js';
 import { UNIT } from '../service/unit.js';
-import { resolveTraceOptions } from './options.js';
+import { resolveTraceOptions, type TraceOptions } from './options.js';
 
 /** A connection to it is never made: the source is only opened, tested against loopback and closed. */
 const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
@@ -49,7 +49,7 @@ const ACTIONS: ReadonlyArray<{ name: string; description: string; run: (root: st
 ];
 
 function install(root: string): number {
-  const change = files(root).install(root === '/' && needsLibpcap());
+  const change = files(root).install(neededDropIns(root));
   say(change, 'written', 'installed already');
   if (!systemdRuns(root)) {
     process.stdout.write('systemd does not run here: the service starts with the next boot\n');
@@ -97,21 +97,43 @@ function files(root: string): ServiceFiles {
   return new ServiceFiles(
     root,
     { node: process.execPath, root: program },
-    { unit: read(UNIT), libpcap: read('libpcap.conf') },
+    {
+      unit: read(UNIT),
+      dropIns: Object.fromEntries(DROP_INS.map((name) => [name, read(name)])) as Record<DropIn, string>,
+    },
   );
 }
 
-/** Whether the service will capture through libpcap on this host: by its configuration, or as eBPF can't be used. */
-function needsLibpcap(): boolean {
-  const { source } = resolveTraceOptions({});
-  if (source !== 'auto') return source === 'pcap';
+/** The settings beside the unit that this host and its configuration ask for; none for an image, which is not asked. */
+function neededDropIns(root: string): ReadonlySet<DropIn> {
+  if (root !== '/') return new Set();
+  const options = resolveTraceOptions({});
+  return new Set(DROP_INS.filter((name) => NEEDED[name](options)));
+}
+
+const NEEDED: Readonly<Record<DropIn, (options: TraceOptions) => boolean>> = {
+  'libpcap.conf': ({ source }) => (source === 'auto' ? !ebpfWorks() : source === 'pcap'),
+  'network.conf': ({ metrics }) => metrics !== undefined && !LOOPBACK.test(metrics.host),
+  // Type=notify-reload came with systemd 253. An older one would not know it, and take the service for one that is never ready.
+  'reload.conf': () => systemdRuns('/') && systemdVersion() >= 253,
+};
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
+
+function ebpfWorks(): boolean {
   try {
     openEbpf({ endpoints: [ANY_ENDPOINT] }).close();
-    return false;
+    return true;
   } catch (error) {
-    if (error instanceof TracerError) return true;
+    if (error instanceof TracerError) return false;
     throw error;
   }
+}
+
+/** 0 where it is not told. Its first line: "systemd 252 (252.39-1~deb12u2)". */
+function systemdVersion(): number {
+  const { stdout } = spawnSync('systemctl', ['--version'], { encoding: 'utf8' });
+  return Number(/^systemd (\d+)/.exec(stdout ?? '')?.[1] ?? 0);
 }
 
 function say({ paths }: Change, done: string, nothing: string): void {

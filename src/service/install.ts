@@ -19,8 +19,10 @@ import { ALIAS, mainOf, PACKAGE_ROOT, type Program, renderUnit, UNIT } from './u
 /** Where an administrator's units lie; those of packages in the others (systemd.unit(5)). */
 const UNITS = '/etc/systemd/system';
 const PACKAGED = ['/usr/lib/systemd/system', '/lib/systemd/system'];
-/** A setting beside the unit, of the capabilities that libpcap needs. */
-const LIBPCAP = `${UNITS}/${UNIT}.d/libpcap.conf`;
+/** Settings beside the unit, for what not every host needs: files in systemd/ of the program. */
+export const DROP_INS = ['libpcap.conf', 'network.conf', 'reload.conf'] as const;
+export type DropIn = (typeof DROP_INS)[number];
+const DROP_IN_FOLDER = `${UNITS}/${UNIT}.d`;
 const LINKS = [`${UNITS}/${ALIAS}`, `${UNITS}/multi-user.target.wants/${UNIT}`];
 
 /** What is there of the service below a root. */
@@ -43,8 +45,7 @@ export interface Change {
 /** The texts in systemd/ of the program. */
 export interface Templates {
   unit: string;
-  /** For hosts without eBPF. */
-  libpcap: string;
+  dropIns: Readonly<Record<DropIn, string>>;
 }
 
 /** The service's files below `root`, for a program. Every method throws TracerError where files can't be read or written. */
@@ -69,13 +70,16 @@ export class ServiceFiles {
     const unit = own === undefined ? packaged : `${UNITS}/${UNIT}`;
     return {
       ...(unit !== undefined && { unit }),
-      enabled: unit !== undefined && LINKS.every((link) => this.#target(link) === unit),
+      enabled: unit !== undefined && LINKS.every((link) => sameUnit(this.#target(link), unit)),
       outdated: own !== undefined && own !== this.#wanted(),
     };
   }
 
-  /** Writes and enables the unit. A package's own unit is only enabled: a copy would outlive the package's updates. `libpcap`: also what libpcap needs. */
-  install(libpcap: boolean): Change {
+  /**
+   * Writes and enables the unit, with the settings that this host needs and without the others. A package's own unit is
+   * only enabled: a copy would outlive the package's updates.
+   */
+  install(needed: ReadonlySet<DropIn>): Change {
     for (const path of [this.#program.node, mainOf(this.#program)]) {
       if (existsSync(this.#at(path))) continue;
       throw usageError(
@@ -90,10 +94,11 @@ export class ServiceFiles {
     // A unit of a checkout, from before, would hide the package's.
     for (const [path, wanted] of [
       [`${UNITS}/${UNIT}`, packaged === undefined ? this.#wanted() : undefined],
-      [LIBPCAP, libpcap ? this.templates.libpcap : undefined],
+      ...DROP_INS.map((name) => [dropIn(name), needed.has(name) ? this.templates.dropIns[name] : undefined] as const),
     ] as const) {
       if (wanted === undefined ? this.#remove(path) : this.#write(path, wanted)) paths.push(path);
     }
+    this.#removeIfEmpty(DROP_IN_FOLDER);
     for (const link of LINKS) {
       if (this.#link(link, unit)) paths.push(link);
     }
@@ -103,8 +108,9 @@ export class ServiceFiles {
   /** Removes what `install` wrote. Logs stay. */
   uninstall(): Change {
     const { unit } = this.look();
-    const paths = [...LINKS, LIBPCAP, `${UNITS}/${UNIT}`].filter((path) => this.#remove(path));
-    this.#removeIfEmpty(dirname(LIBPCAP));
+    const written = [...LINKS, ...DROP_INS.map(dropIn), `${UNITS}/${UNIT}`];
+    const paths = written.filter((path) => this.#remove(path));
+    this.#removeIfEmpty(DROP_IN_FOLDER);
     return { paths, ...(unit !== undefined && { unit }) };
   }
 
@@ -145,7 +151,7 @@ export class ServiceFiles {
   }
 
   #link(path: string, target: string): boolean {
-    if (this.#target(path) === target) return false;
+    if (sameUnit(this.#target(path), target)) return false;
     return this.#replace(path, (temporary) => symlinkSync(target, temporary));
   }
 
@@ -175,10 +181,13 @@ export class ServiceFiles {
   /** An administrator's own settings in it stay. */
   #removeIfEmpty(path: string): void {
     attempt(path, () => {
+      const folder = this.#at(path);
+      if (!lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+      this.#checkInside(folder);
       try {
-        rmdirSync(this.#at(path));
+        rmdirSync(folder);
       } catch (error) {
-        if (!['ENOENT', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+        if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
       }
     });
   }
@@ -197,6 +206,14 @@ export class ServiceFiles {
   #within(path: string): string {
     return this.#root !== '/' && path.startsWith(`${this.#root}/`) ? path.slice(this.#root.length) : path;
   }
+}
+
+const dropIn = (name: DropIn): string => `${DROP_IN_FOLDER}/${name}`;
+
+/** Where /lib is a link to /usr/lib, `systemctl enable` may name the unit by either. */
+function sameUnit(a: string | undefined, b: string): boolean {
+  const packaged = PACKAGED.map((folder) => `${folder}/${UNIT}`);
+  return a === b || (a !== undefined && packaged.includes(a) && packaged.includes(b));
 }
 
 function attempt<T>(path: string, action: () => T): T {

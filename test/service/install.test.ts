@@ -15,17 +15,22 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/capture/native.js';
-import { ServiceFiles } from '../../src/service/install.js';
+import { DROP_INS, type DropIn, ServiceFiles } from '../../src/service/install.js';
 import { renderUnit, UNIT } from '../../src/service/unit.js';
 
 const folder = join(packageRoot(), 'systemd');
 const templates = {
   unit: readFileSync(join(folder, UNIT), 'utf8'),
-  libpcap: readFileSync(join(folder, 'libpcap.conf'), 'utf8'),
+  dropIns: Object.fromEntries(DROP_INS.map((name) => [name, readFileSync(join(folder, name), 'utf8')])) as Record<
+    DropIn,
+    string
+  >,
 };
 const UNITS = '/etc/systemd/system';
 const CHECKOUT = { node: '/usr/local/bin/node', root: '/srv/imds-tracer' };
 const PACKAGE = { node: '/usr/lib/imds-tracer/bin/node', root: '/usr/lib/imds-tracer' };
+
+const NONE: ReadonlySet<DropIn> = new Set();
 
 let root: string;
 beforeEach(() => {
@@ -60,7 +65,7 @@ const service = (program = CHECKOUT): ServiceFiles => new ServiceFiles(root, pro
 
 describe('service files', () => {
   it('installs twice as once, and leaves nothing behind', () => {
-    expect(service().install(false).paths).toHaveLength(3);
+    expect(service().install(NONE).paths).toHaveLength(3);
     const after = etc();
     expect(Object.keys(after).sort()).toEqual([
       `${UNITS}/imds-tracer.service`,
@@ -74,7 +79,7 @@ describe('service files', () => {
     expect(lstatSync(join(root, UNITS, UNIT)).mode & 0o777).toBe(0o644);
     expect(service().look()).toEqual({ unit: `${UNITS}/${UNIT}`, enabled: true, outdated: false });
 
-    expect(service().install(false).paths).toEqual([]);
+    expect(service().install(NONE).paths).toEqual([]);
     expect(etc()).toEqual(after);
 
     expect(service().uninstall().paths).toHaveLength(3);
@@ -83,27 +88,27 @@ describe('service files', () => {
     expect(service().look()).toEqual({ enabled: false, outdated: false });
   });
 
-  it('adds what libpcap needs, takes it away again, and keeps an administrator’s own settings', () => {
+  it.each(DROP_INS)('adds %s, takes it away again, and keeps an administrator’s own settings', (name) => {
     const own = `${UNITS}/${UNIT}.d/memory.conf`;
     put(own, '[Service]\nMemoryMax=1G\n');
-    expect(service().install(true).paths).toContain(`${UNITS}/${UNIT}.d/libpcap.conf`);
-    expect(service().install(false).paths).toEqual([`${UNITS}/${UNIT}.d/libpcap.conf`]);
-    service().install(true);
+    expect(service().install(new Set([name])).paths).toContain(`${UNITS}/${UNIT}.d/${name}`);
+    expect(service().install(NONE).paths).toEqual([`${UNITS}/${UNIT}.d/${name}`]);
+    service().install(new Set([name]));
     service().uninstall();
     expect(Object.keys(etc())).toEqual([own]);
   });
 
   it('mends a unit that was changed, and says before that it is outdated', () => {
-    service().install(false);
+    service().install(NONE);
     put(`${UNITS}/${UNIT}`, '[Service]\nExecStart=/bin/false\n');
     expect(service().look().outdated).toBe(true);
-    expect(service().install(false).paths).toEqual([`${UNITS}/${UNIT}`]);
+    expect(service().install(NONE).paths).toEqual([`${UNITS}/${UNIT}`]);
     expect(service().look().outdated).toBe(false);
   });
 
   it.each(['/usr/lib/systemd/system', '/lib/systemd/system'])('only enables a package’s own unit in %s', (units) => {
     put(`${units}/${UNIT}`, templates.unit);
-    service(PACKAGE).install(false);
+    service(PACKAGE).install(NONE);
     expect(etc()[`${UNITS}/${UNIT}`]).toBeUndefined();
     expect(etc()[`${UNITS}/multi-user.target.wants/${UNIT}`]).toBe(`-> ${units}/${UNIT}`);
     service(PACKAGE).uninstall();
@@ -111,10 +116,20 @@ describe('service files', () => {
     expect(existsSync(join(root, units, UNIT))).toBe(true);
   });
 
+  it('knows the links of systemctl enable, which may name a merged /lib, as its own', () => {
+    for (const units of ['/usr/lib/systemd/system', '/lib/systemd/system']) put(`${units}/${UNIT}`, templates.unit);
+    for (const link of ['imds-tracer.service', `multi-user.target.wants/${UNIT}`]) {
+      mkdirSync(dirname(join(root, UNITS, link)), { recursive: true });
+      symlinkSync(`/lib/systemd/system/${UNIT}`, join(root, UNITS, link));
+    }
+    expect(service(PACKAGE).look().enabled).toBe(true);
+    expect(service(PACKAGE).install(NONE).paths).toEqual([]);
+  });
+
   it('a package takes over from a checkout', () => {
-    service().install(false);
+    service().install(NONE);
     put(`/usr/lib/systemd/system/${UNIT}`, templates.unit);
-    service(PACKAGE).install(false);
+    service(PACKAGE).install(NONE);
     expect(service(PACKAGE).look()).toEqual({
       unit: `/usr/lib/systemd/system/${UNIT}`,
       enabled: true,
@@ -123,12 +138,12 @@ describe('service files', () => {
   });
 
   it('names the program by the image’s own path where it was started from outside', () => {
-    new ServiceFiles(root, { node: root + CHECKOUT.node, root: root + CHECKOUT.root }, templates).install(false);
+    new ServiceFiles(root, { node: root + CHECKOUT.node, root: root + CHECKOUT.root }, templates).install(NONE);
     expect(etc()[`${UNITS}/${UNIT}`]).toContain(`ExecStart=${CHECKOUT.node} `);
   });
 
   it('does not install a program that the image has not', () => {
-    expect(() => service({ node: '/usr/bin/node', root: '/elsewhere' }).install(false)).toThrow(
+    expect(() => service({ node: '/usr/bin/node', root: '/elsewhere' }).install(NONE)).toThrow(
       /there is no \/usr\/bin\/node/,
     );
     expect(etc()).toEqual({});
@@ -139,7 +154,7 @@ describe('service files', () => {
     try {
       mkdirSync(join(root, 'etc/systemd'), { recursive: true });
       symlinkSync(outside, join(root, UNITS));
-      expect(() => service().install(false)).toThrow(/leads out of/);
+      expect(() => service().install(NONE)).toThrow(/leads out of/);
       expect(readdirSync(outside)).toEqual([]);
     } finally {
       rmSync(outside, { recursive: true });
