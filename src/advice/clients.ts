@@ -34,7 +34,10 @@ export interface KnownClient {
   /** The same client under each of its names, as its package manager writes them, in lower case. */
   names: readonly string[];
   provider: ProviderName;
-  /** The first version that asks with a token by itself; null where none is known. */
+  /**
+   * The first version that asks with a token by itself; null where none is known. Of a data source of cloud-init and of an
+   * unpacked program the code decides: whether it has the name of the token header.
+   */
   minimum: string | null;
   /** What a version below the minimum means: it goes without a token, or nobody has looked. */
   below: 'too_old' | 'unknown';
@@ -159,10 +162,10 @@ export const KNOWN_CLIENTS: readonly KnownClient[] = [
     kind: 'cloud-init',
     names: ['datasourcealiyun'],
     provider: 'alibaba',
-    minimum: null,
+    minimum: '23.2.2',
     below: 'too_old',
     fallsBack: true,
-    note: 'It needs cloud-init 23.2.2 or a package of the distribution that brings the code back.',
+    note: 'A package of the distribution that brings the code into an older version will do as well.',
     sources: [ALIBABA_MODES, 'https://github.com/canonical/cloud-init'],
   },
   {
@@ -216,10 +219,41 @@ export const KNOWN_CLIENTS: readonly KnownClient[] = [
     sources: ['https://github.com/aliyun/ossfs'],
   },
   aws('npm', ['aws-sdk'], '2.722.0'),
+  {
+    // The oldest ones read; AWS lists no minimum for its third SDK for JavaScript.
+    ...aws('npm', ['@aws-sdk/credential-provider-imds'], '3.0.0'),
+    below: 'unknown',
+    sources: ['the published 3.0.0', AWS_SWITCH],
+  },
+  {
+    ...aws('npm', ['@smithy/credential-provider-imds'], '1.0.1'),
+    below: 'unknown',
+    sources: ['the published 1.0.1', AWS_SWITCH],
+  },
   aws('pip', ['botocore'], '1.13.25'),
   aws('pip', ['boto3'], '1.12.6', 'It asks through botocore, whose version counts.'),
   aws('pip', ['awscli'], '1.16.289', 'It asks through botocore, whose version counts.'),
   aws('package', ['awscli'], '1.16.289'),
+  {
+    kind: 'program',
+    names: ['ossfs', 'ossfs2'],
+    provider: 'alibaba',
+    minimum: null,
+    below: 'too_old',
+    fallsBack: true,
+    note: 'ossfs 1.91.10 and ossfs2 2.0.6 use tokens.',
+    sources: ['https://github.com/aliyun/ossfs'],
+  },
+  {
+    kind: 'program',
+    names: ['ossutil', 'ossutil64'],
+    provider: 'alibaba',
+    minimum: null,
+    below: 'too_old',
+    fallsBack: true,
+    note: 'No version is known to use tokens when it takes its credentials from the role of the instance: trace it.',
+    sources: ['https://github.com/aliyun/ossutil'],
+  },
   aws('program', ['aws-cli'], '1.16.289'),
   aws('jar', ['com.amazonaws:aws-java-sdk-core'], '1.11.678'),
   {
