@@ -1,7 +1,8 @@
-import { performance } from 'node:perf_hooks';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { closeSync } from 'node:fs';
 import { type Logger, type LoggerOptions, pino } from 'pino';
 import type { Level } from '../imds/types.js';
+import type { Metric, Sample } from '../service/metrics.js';
+import type { Say } from './block-writer.js';
 import type { EventContext } from './context.js';
 import { ecsFields, ecsLog } from './ecs.js';
 import { escapeJson } from './escape.js';
@@ -27,14 +28,11 @@ const LOGGER_OPTIONS: LoggerOptions<Level, true> = {
 };
 
 /** Both files together stay under about 1.1 GiB. */
-const ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
+export const LOG_ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
 
-/**
- * While more than this waits for the disk, no more should be made, but not for longer than this at a time: captured packets
- * wait in the kernel, in a fraction of the room that their lines take; but a disk that hangs must not stop the tracer.
- */
-const ENOUGH_PENDING_BYTES = 1024 * 1024;
-const WAIT_FOR_DISK_MS = 50;
+/** Stem and extension. */
+const TRACE = ['imds-trace', 'log'] as const;
+const EVENTS = ['imds-events', 'ndjson'] as const;
 
 /** What closing may take, in milliseconds. */
 const CLOSE_WITHIN_MS = 900;
@@ -42,37 +40,37 @@ const CLOSE_WITHIN_MS = 900;
 /** The log directory: `imds-trace.log`, a line per event, and `imds-events.ndjson`, an object per line. */
 export class LogFiles {
   #directory: PrivateDirectory;
-  readonly #path: string;
+  readonly #say: Say;
   readonly #context: EventContext;
-  readonly #format: JsonFormat;
+  #format: JsonFormat;
   readonly #trace: RotatingFile;
   readonly #events: RotatingFile;
   readonly #logger: Logger<Level, true>;
   /** The text that belongs to the object that pino is serialising. */
   #line = '';
-  #errors = 0;
   /** The process ends without closing: by an error that nobody caught, or by a second signal. */
   readonly #atExit = (): void => {
     this.#trace.flushAtExit();
     this.#events.flushAtExit();
   };
 
-  /** Opens or creates directory and files. Throws TracerError where the directory can't be used. */
+  /**
+   * Opens or creates directory and files. Throws TracerError where the directory can't be used. `say` hears, for people, when a
+   * file can't be written and when it can again.
+   */
   constructor(
     directory: string,
     context: EventContext,
-    rotation: RotationOptions = ROTATION,
+    rotation: RotationOptions = LOG_ROTATION,
     format: JsonFormat = 'ecs',
+    say: Say = () => {},
   ) {
-    this.#path = directory;
-    this.#context = context;
     this.#format = format;
+    this.#say = say;
+    this.#context = context;
     this.#directory = new PrivateDirectory(directory);
-    const count = (errors: number): void => {
-      this.#errors += errors;
-    };
-    this.#trace = new RotatingFile(this.#directory, 'imds-trace', 'log', rotation, count);
-    this.#events = new RotatingFile(this.#directory, 'imds-events', 'ndjson', rotation, count);
+    this.#trace = new RotatingFile(this.#directory, ...TRACE, rotation, say);
+    this.#events = new RotatingFile(this.#directory, ...EVENTS, rotation, say);
     this.#logger = pino<Level, true>(LOGGER_OPTIONS, {
       write: (json: string) => {
         this.#events.append(escapeJson(json.trimEnd()));
@@ -83,10 +81,39 @@ export class LogFiles {
     process.once('exit', this.#atExit);
   }
 
-  /** Lines that were lost and file operations that failed (and are tried again), so far. */
+  /** Lines that were lost, so far. */
   get errors(): number {
-    return this.#errors;
+    return this.#trace.lost + this.#events.lost;
   }
+
+  /** One of the files can't be written at present. */
+  get failing(): boolean {
+    return this.#trace.failing || this.#events.failing;
+  }
+
+  readonly metrics: readonly Metric[] = [
+    {
+      name: 'log_pending_bytes',
+      help: 'Lines that wait to be written.',
+      type: 'gauge',
+      labels: ['file'],
+      read: () => this.#perFile((file) => file.pendingBytes),
+    },
+    {
+      name: 'log_lines_lost_total',
+      help: 'Lines that could not be written.',
+      type: 'counter',
+      labels: ['file'],
+      read: () => this.#perFile((file) => file.lost),
+    },
+    {
+      name: 'log_failing',
+      help: 'Whether a log file can not be written at present: 1 or 0.',
+      type: 'gauge',
+      labels: ['file'],
+      read: () => this.#perFile((file) => (file.failing ? 1 : 0)),
+    },
+  ];
 
   /** Adds the event to both files. `text` is its text form. Never throws. */
   write(event: ShownEvent, text: TextLine): void {
@@ -102,25 +129,45 @@ export class LogFiles {
 
   /** Resolves when there is room for more lines, soon in any case. Never rejects. */
   async room(): Promise<void> {
-    const end = performance.now() + WAIT_FOR_DISK_MS;
-    while (this.#trace.pendingBytes + this.#events.pendingBytes > ENOUGH_PENDING_BYTES && performance.now() < end) {
-      await sleep(1);
-    }
+    await this.#trace.room();
+    await this.#events.room();
   }
 
   /** Goes on in new files of the same names, after an outside logrotate has renamed them. Never throws. */
   reopen(): void {
-    const old = this.#directory;
     try {
-      this.#directory = new PrivateDirectory(this.#path);
-    } catch {
+      this.moveTo(this.#directory.path);
+    } catch (error) {
       // The directory as it was is still open; going on there loses nothing.
-      this.#errors += 1;
-      return;
+      this.#say(`the logs were not opened anew: ${(error as Error).message}`);
     }
-    this.#trace.reopen(this.#directory);
-    this.#events.reopen(this.#directory);
+  }
+
+  /** Goes on in files of the same names in another directory. Throws TracerError where it can't be used, and stays. */
+  moveTo(path: string): void {
+    const old = this.#directory;
+    const directory = new PrivateDirectory(path);
+    try {
+      for (const [stem, extension] of [TRACE, EVENTS]) closeSync(directory.openFile(`${stem}.${extension}`).fd);
+    } catch (error) {
+      directory.close();
+      throw error;
+    }
+    this.#directory = directory;
+    this.#trace.reopen(directory);
+    this.#events.reopen(directory);
     old.close();
+  }
+
+  /** Of the JSON file, from the next event on. */
+  set format(format: JsonFormat) {
+    this.#format = format;
+  }
+
+  /** From the next line on. */
+  rotateBy(rotation: RotationOptions): void {
+    this.#trace.rotateBy(rotation);
+    this.#events.rotateBy(rotation);
   }
 
   /** Writes what is pending, within a second, and closes. Never rejects. */
@@ -128,5 +175,12 @@ export class LogFiles {
     await Promise.all([this.#trace.close(CLOSE_WITHIN_MS), this.#events.close(CLOSE_WITHIN_MS)]);
     process.off('exit', this.#atExit);
     this.#directory.close();
+  }
+
+  #perFile(read: (file: RotatingFile) => number): Sample[] {
+    return [
+      { labels: { file: TRACE.join('.') }, value: read(this.#trace) },
+      { labels: { file: EVENTS.join('.') }, value: read(this.#events) },
+    ];
   }
 }

@@ -22,7 +22,7 @@ const { O_APPEND, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR
  * the directories above can't move later files elsewhere.
  */
 export class PrivateDirectory {
-  readonly #fd: number;
+  #fd: number;
 
   /**
    * Opens the directory, creating it where it is missing and taking away the rights of others where they have any.
@@ -39,9 +39,27 @@ export class PrivateDirectory {
 
   /**
    * Opens a file for appending, and ends a last line that a crash has torn. Throws TracerError where what is there is no plain
-   * file of this user alone: it would be somebody else's way to read or redirect what is written.
+   * file of this user alone: it would be somebody else's way to read or redirect what is written. Where the directory was
+   * removed, or is said to be `broken` with its file system, it is opened or made anew by its path.
    */
-  openFile(name: string): { fd: number; size: number } {
+  openFile(name: string, broken = false): { fd: number; size: number } {
+    if (broken) this.#renew();
+    try {
+      return this.#openFile(name);
+    } catch (error) {
+      if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code !== 'ENOENT') throw error;
+      this.#renew();
+      return this.#openFile(name);
+    }
+  }
+
+  #renew(): void {
+    const fd = openPrivate(this.path);
+    closeSync(this.#fd);
+    this.#fd = fd;
+  }
+
+  #openFile(name: string): { fd: number; size: number } {
     let fd: number;
     try {
       // Without O_NONBLOCK, opening a planted FIFO could wait for ever.

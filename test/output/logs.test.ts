@@ -13,6 +13,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,21 +24,31 @@ import { TracerError } from '../../src/errors.js';
 import { createEventContext } from '../../src/output/context.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { LogFiles } from '../../src/output/logs.js';
+import { shiftFiles } from '../../src/output/numbered-files.js';
 import { PrivateDirectory } from '../../src/output/private-directory.js';
 import { redactEvent } from '../../src/output/redact.js';
 import { RotatingFile } from '../../src/output/rotating-file.js';
 import { formatText } from '../../src/output/text.js';
 import { eventOf } from './events.js';
 
+let said: string[];
 const context = createEventContext({ hostName: 'h', version: '1' });
 const learned = new LearnedSecrets();
 const isRoot = process.geteuid!() === 0;
 /** Root of a container may not mount. */
 const canMount = isRoot && spawnSync('unshare', ['-m', 'true']).status === 0;
+/** A file system of one's own that can be broken. */
+const canLoop =
+  canMount &&
+  existsSync('/sys/fs/ext4') &&
+  ['mkfs.ext4', 'losetup', 'findmnt', 'python3'].every((tool) => spawnSync(tool, ['--version']).error === undefined) &&
+  spawnSync('losetup', ['-f']).status === 0;
+const NO_LOOP = ' (skipped: needs root, loop devices, ext4 and python3)';
 let parent: string;
 let directory: string;
 
 beforeEach(() => {
+  said = [];
   parent = mkdtempSync(join(tmpdir(), 'imds-logs-'));
   directory = join(parent, 'imds');
 });
@@ -266,12 +277,12 @@ describe('log files', () => {
     expect(readFileSync(join(parent, 'moved', 'imds-trace.log'), 'utf8')).toContain('number-0.');
   });
 
-  it('count a reopen that fails, and go on', async () => {
-    const logs = new LogFiles(directory, context);
+  it('say that a reopen failed, and go on', async () => {
+    const logs = new LogFiles(directory, context, undefined, undefined, (message) => said.push(message));
     renameSync(directory, join(parent, 'moved'));
     writeFileSync(directory, 'in the way');
     logs.reopen();
-    expect(logs.errors).toBe(1);
+    expect(said).toEqual([expect.stringContaining('the logs were not opened anew')]);
     writeEvents(logs, 0, 1);
     await logs.close();
     expect(readFileSync(join(parent, 'moved', 'imds-trace.log'), 'utf8')).toContain('number-0.');
@@ -302,40 +313,73 @@ describe('log files', () => {
 });
 
 describe('a file that can not be written', () => {
+  const say = (message: string): void => {
+    said.push(message.replaceAll(directory, 'DIR'));
+  };
+  const open = (rotation = { maxBytes: 1e9, maxFiles: 1 }): RotatingFile => {
+    opened = new PrivateDirectory(directory);
+    return new RotatingFile(opened, 'imds-trace', 'log', rotation, say);
+  };
+  let opened: PrivateDirectory;
+  afterEach(() => opened.close());
+  const append = (file: RotatingFile, from: number, to: number, padding = 0): void => {
+    for (let i = from; i < to; i++) file.append(`number-${i}. ${'x'.repeat(padding)}`);
+  };
+  const mount = (...args: string[]): void => expect(spawnSync('mount', args).status, args.join(' ')).toBe(0);
+
   it('keeps a bounded amount, counts what it drops, and never throws', async () => {
-    let errors = 0;
-    const opened = new PrivateDirectory(directory);
-    const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 1e9, maxFiles: 1 }, (count) => {
-      errors += count;
-    });
+    const file = open();
     const line = 'x'.repeat(64 * 1024 - 1);
     for (let i = 0; i < 200; i++) file.append(line);
     // 8 MiB are 128 such lines.
-    expect(errors).toBe(72);
+    expect(file.lost).toBe(72);
     await file.close(5000);
-    opened.close();
     expect(statSync(join(directory, 'imds-trace.log')).size).toBe(128 * 64 * 1024);
+    expect(file.lost).toBe(72);
   });
 
-  it.runIf(canMount)('survives a full disk: nothing torn, nothing twice, what was lost is counted', async () => {
+  it.runIf(canMount)('survives a full disk: nothing torn, nothing twice, and it says so', async () => {
     mkdirSync(directory, { mode: 0o700 });
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', directory]);
-    expect(mounted.status).toBe(0);
+    mount('-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', directory);
     try {
-      let errors = 0;
-      const opened = new PrivateDirectory(directory);
-      const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 1e9, maxFiles: 1 }, (count) => {
-        errors += count;
-      });
-      for (let i = 0; i < 100; i++) file.append(`number-${i}. ${'x'.repeat(1000)}`);
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      expect(errors).toBeGreaterThan(0);
-      spawnSync('mount', ['-o', 'remount,size=1m', directory]);
-      file.append('number-100.');
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      expect(numbers('imds-trace')).toEqual(range(0, 101));
+      const file = open();
+      append(file, 0, 100, 1000);
+      await expect.poll(() => file.failing).toBe(true);
+      expect(said).toEqual([expect.stringMatching(/^DIR\/imds-trace.log can't be written.*ENOSPC/)]);
+      // With the disk full there is no waiting for it.
+      append(file, 100, 2000, 1000);
+      await file.room();
+      expect(file.pendingBytes).toBeGreaterThan(1024 * 1024);
+      mount('-o', 'remount,size=8m', directory);
+      await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
+      expect(said[1]).toMatch(/^DIR\/imds-trace.log is written again after [123] s; lost meanwhile: 0$/);
       await file.close(900);
-      opened.close();
+      expect(numbers('imds-trace')).toEqual(range(0, 2000));
+      expect(file.lost).toBe(0);
+      expect(said).toHaveLength(2);
+    } finally {
+      spawnSync('umount', ['-l', directory]);
+    }
+  });
+
+  it.runIf(canMount)('counts exactly what an outage has cost', async () => {
+    mkdirSync(directory, { mode: 0o700 });
+    mount('-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', directory);
+    try {
+      const file = open();
+      append(file, 0, 100, 1000);
+      await expect.poll(() => file.failing).toBe(true);
+      append(file, 100, 20_000, 1000);
+      const { lost } = file;
+      expect(lost).toBeGreaterThan(10_000);
+      mount('-o', 'remount,size=32m', directory);
+      await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
+      await expect.poll(() => file.pendingBytes).toBe(0);
+      append(file, 20_000, 20_010);
+      await file.close(900);
+      const written = numbers('imds-trace');
+      expect(written).toEqual([...range(0, 20_000 - lost), ...range(20_000, 20_010)]);
+      expect(said[1]).toMatch(new RegExp(`lost meanwhile: ${lost}$`));
     } finally {
       spawnSync('umount', ['-l', directory]);
     }
@@ -343,29 +387,177 @@ describe('a file that can not be written', () => {
 
   it.runIf(canMount)('ends in time on a disk that stays full', async () => {
     mkdirSync(directory, { mode: 0o700 });
-    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k,mode=0700', 'tmpfs', directory]).status).toBe(0);
+    mount('-t', 'tmpfs', '-o', 'size=16k,mode=0700', 'tmpfs', directory);
     try {
+      opened = new PrivateDirectory(directory);
       const logs = new LogFiles(directory, context);
       writeEvents(logs, 0, 200);
       await logs.close();
-      expect(logs.errors).toBeGreaterThan(100);
+      // A line that was begun and not ended counts as lost.
+      const whole = (name: string): number => readFileSync(join(directory, name), 'utf8').split('\n').length - 1;
+      expect(logs.errors).toBe(400 - whole('imds-trace.log') - whole('imds-events.ndjson'));
     } finally {
       spawnSync('umount', ['-l', directory]);
     }
   });
 
-  it('goes on in a file that can not be rotated', async () => {
-    let errors = 0;
-    const opened = new PrivateDirectory(directory);
-    const file = new RotatingFile(opened, 'imds-trace', 'log', { maxBytes: 100, maxFiles: 1 }, (count) => {
-      errors += count;
-    });
-    mkdirSync(join(directory, 'imds-trace.1.log', 'x'), { recursive: true });
-    for (let i = 0; i < 30; i++) file.append(`number-${i}.`);
+  const loopImage = (): { image: string; device: string } => {
+    const image = join(parent, 'image');
+    writeFileSync(image, '');
+    spawnSync('truncate', ['-s', '4M', image]);
+    expect(spawnSync('mkfs.ext4', ['-q', '-O', '^has_journal', '-e', 'remount-ro', image]).status).toBe(0);
+    mkdirSync(directory, { mode: 0o700 });
+    mount('-o', 'loop', image, directory);
+    chmodSync(directory, 0o700);
+    const device = spawnSync('findmnt', ['-no', 'SOURCE', directory], { encoding: 'utf8' }).stdout.trim();
+    return { image, device };
+  };
+
+  it.runIf(canLoop)(
+    `goes on where a file system that became read-only was taken away${canLoop ? '' : NO_LOOP}`,
+    async () => {
+      const { device } = loopImage();
+      try {
+        const file = open();
+        append(file, 0, 10);
+        await expect.poll(() => file.pendingBytes).toBe(0);
+        // As the kernel does when it finds a fault on the disk.
+        writeFileSync(`/sys/fs/ext4/${device.slice('/dev/'.length)}/trigger_fs_error`, 'x');
+        append(file, 10, 20);
+        await expect.poll(() => file.failing).toBe(true);
+        expect(said[0]).toMatch(/EROFS/);
+        // Not to be had writable again without a check of it, as which its removal stands here.
+        spawnSync('umount', ['-l', directory]);
+        await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
+        await file.close(900);
+        expect(numbers('imds-trace')).toEqual(range(10, 20));
+        expect(file.lost).toBe(0);
+      } finally {
+        spawnSync('umount', ['-l', directory]);
+      }
+    },
+  );
+
+  it.runIf(canLoop)(
+    `goes on in a file system that was put in place of a broken one${canLoop ? '' : NO_LOOP}`,
+    async () => {
+      loopImage();
+      try {
+        const file = open();
+        append(file, 0, 10);
+        await expect.poll(() => file.pendingBytes).toBe(0);
+        // EXT4_IOC_SHUTDOWN: from now on everything is EIO.
+        const shutdown = `import fcntl, os, struct; fcntl.ioctl(os.open(${JSON.stringify(directory)}, 0), 0x8004587d, struct.pack('I', 2))`;
+        expect(spawnSync('python3', ['-c', shutdown]).status).toBe(0);
+        append(file, 10, 20);
+        await expect.poll(() => file.failing).toBe(true);
+        expect(said[0]).toMatch(/EIO/);
+        spawnSync('umount', ['-l', directory]);
+        await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
+        await file.close(900);
+        expect(numbers('imds-trace')).toEqual(range(10, 20));
+      } finally {
+        spawnSync('umount', ['-l', directory]);
+      }
+    },
+  );
+
+  it('makes a file anew that was deleted under it', async () => {
+    const file = open();
+    append(file, 0, 10);
+    await expect.poll(() => file.pendingBytes).toBe(0);
+    rmSync(join(directory, 'imds-trace.log'));
+    append(file, 10, 20);
     await file.close(900);
-    opened.close();
-    expect(errors).toBeGreaterThan(0);
+    expect(numbers('imds-trace')).toEqual(range(10, 20));
+    expect(said).toEqual(['DIR/imds-trace.log was removed, and is made anew']);
+  });
+
+  it('makes a directory anew that was removed, for both files', async () => {
+    const logs = new LogFiles(directory, context, undefined, undefined, say);
+    opened = new PrivateDirectory(directory);
+    writeEvents(logs, 0, 10);
+    await expect.poll(() => numbers('imds-trace').length).toBe(10);
+    rmSync(directory, { recursive: true });
+    writeEvents(logs, 10, 20);
+    await logs.close();
+    expect(numbers('imds-trace')).toEqual(range(10, 20));
+    expect(numbers('imds-events')).toEqual(range(10, 20));
+    expect(mode(directory)).toBe(0o700);
+    expect(logs.errors).toBe(0);
+  });
+
+  it.runIf(isRoot)("does not follow another's link that took the directory's place", async () => {
+    const file = open();
+    append(file, 0, 10);
+    await expect.poll(() => file.pendingBytes).toBe(0);
+    rmSync(directory, { recursive: true });
+    const elsewhere = join(parent, 'elsewhere');
+    mkdirSync(elsewhere, { mode: 0o700 });
+    symlinkSync(elsewhere, directory);
+    spawnSync('chown', ['-h', '65534', directory]);
+    append(file, 10, 20);
+    await expect.poll(() => file.failing).toBe(true);
+    expect(said.at(-1)).toMatch(/symbolic link of user 65534/);
+    rmSync(directory);
+    await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
+    await file.close(900);
+    expect(readdirSync(elsewhere)).toEqual([]);
+    expect(numbers('imds-trace')).toEqual(range(10, 20));
+    expect(file.lost).toBe(0);
+  });
+
+  it('goes on in a file that an outside program has cut', async () => {
+    const file = open({ maxBytes: 1000, maxFiles: 5 });
+    append(file, 0, 50);
+    await expect.poll(() => file.pendingBytes).toBe(0);
+    writeFileSync(join(directory, 'imds-trace.log'), '');
+    append(file, 50, 60);
+    await file.close(900);
+    expect(numbers('imds-trace')).toEqual(range(50, 60));
+    expect(files('imds-trace')).toEqual(['imds-trace.log']);
+  });
+
+  it('goes on in a file that can not be rotated', async () => {
+    const file = open({ maxBytes: 100, maxFiles: 1 });
+    mkdirSync(join(directory, 'imds-trace.1.log', 'x'), { recursive: true });
+    append(file, 0, 30);
+    await file.close(900);
+    // Once, though it was tried again and again.
+    expect(said).toEqual([expect.stringMatching(/^DIR\/imds-trace.log can't be rotated, and grows: /)]);
     const text = readFileSync(join(directory, 'imds-trace.log'), 'utf8');
-    expect(text.split('\n').slice(0, -1)).toEqual(range(0, 30).map((i) => `number-${i}.`));
+    expect(text.split('\n').slice(0, -1)).toEqual(range(0, 30).map((i) => `number-${i}. `));
+    expect(file.lost).toBe(0);
+  });
+});
+
+describe('rotated files', () => {
+  const text = (name: string): string => readFileSync(join(directory, name), 'utf8');
+  const pathOf = (number: number): string => join(directory, String(number));
+  beforeEach(() => mkdirSync(directory));
+
+  it('keep their order whatever the clock says', () => {
+    for (let i = 0; i < 5; i++) {
+      writeFileSync(pathOf(0), `${i}`);
+      // Each a day older than the one before.
+      utimesSync(pathOf(0), 1e9 - i * 86_400, 1e9 - i * 86_400);
+      shiftFiles(pathOf, 3);
+    }
+    expect(readdirSync(directory).sort()).toEqual(['1', '2', '3']);
+    expect(['1', '2', '3'].map(text)).toEqual(['4', '3', '2']);
+  });
+
+  it('are not put out by a rotation that fails again and again', () => {
+    for (const name of ['0', '1']) writeFileSync(join(directory, name), name);
+    mkdirSync(join(directory, '2', 'full'), { recursive: true });
+    for (let i = 0; i < 5; i++) expect(() => shiftFiles(pathOf, 2)).toThrow();
+    expect(['0', '1'].map(text)).toEqual(['0', '1']);
+  });
+
+  it('are as few as they may be now, not as many as before', () => {
+    for (let i = 0; i < 9; i++) writeFileSync(pathOf(i), String(i));
+    shiftFiles(pathOf, 2);
+    expect(readdirSync(directory).sort()).toEqual(['1', '2']);
+    expect(['1', '2'].map(text)).toEqual(['0', '1']);
   });
 });

@@ -1,5 +1,6 @@
+import type { Say } from '../block-writer.js';
 import type { LearnedSecrets } from '../learned.js';
-import type { RotationOptions } from '../rotating-file.js';
+import type { RotationOptions } from '../numbered-files.js';
 import { PacketFile } from './packet-file.js';
 import { EvidenceRecorder } from './recorder.js';
 import type { ConnectionEvidence, Evidence } from './types.js';
@@ -12,13 +13,16 @@ export class EvidenceDump implements Evidence {
   readonly #file: PacketFile;
   readonly #recorder: EvidenceRecorder;
 
-  /** Makes the file. Throws a usage error where that can't be done. `learned` is that of the other outputs. */
-  constructor(path: string, learned: LearnedSecrets, rotation?: RotationOptions) {
-    this.#file = new PacketFile(path, rotation);
+  /**
+   * Makes the file. Throws a usage error where that can't be done. `learned` is that of the other outputs; `say` hears when it
+   * can't be written.
+   */
+  constructor(path: string, learned: LearnedSecrets, rotation?: RotationOptions, say?: Say) {
+    this.#file = new PacketFile(path, rotation, say);
     this.#recorder = new EvidenceRecorder((packet) => this.#file.append(packet), learned);
   }
 
-  /** File operations that failed and packets that were lost to a full or slow disk. */
+  /** Packets that were lost to a full or slow disk. */
   get errors(): number {
     return this.#file.errors;
   }
@@ -34,6 +38,11 @@ export class EvidenceDump implements Evidence {
   /** Resolves when there is room for more packets, soon in any case. Never rejects. */
   room(): Promise<void> {
     return this.#file.room();
+  }
+
+  /** Begins a file at the path, after something outside has renamed the one that was there. */
+  reopen(): void {
+    this.#file.reopen();
   }
 
   /** One line for people. */

@@ -17,5 +17,3 @@ export const MAX_COMMENT_LENGTH = 64 * KIB;
 /** A dump reaches this size in bytes, then a new file is begun; so many old ones are kept. */
 export const MAX_FILE_BYTES = 50 * MIB;
 export const MAX_FILES = 10;
-/** Packets wait for a slow disk up to this many bytes; what comes on top is dropped and counted. */
-export const MAX_PENDING_BYTES = 8 * MIB;
