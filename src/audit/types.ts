@@ -1,3 +1,4 @@
+import type { ClientKind } from '../advice/clients.js';
 import type { Severity, Verdict } from '../imds/types.js';
 
 /** `audit.json`, and the same of many hosts at once. Times are ISO 8601 in UTC with milliseconds. */
@@ -130,6 +131,8 @@ export interface OtherClients {
 
 /** A library or tool that made the requests, as far as can be told. */
 export interface SdkFinding {
+  /** As in the table of known clients; null for tools and libraries that it does not have. */
+  kind: ClientKind | null;
   name: string;
   version: string | null;
   /** How it is known: the User-Agent, a file that the running process uses or can load, or the inventory. */
@@ -179,7 +182,7 @@ export interface TimelineResult {
 
 /** An item of `imds-tracer inventory --format json`. */
 export interface InventoryEntry {
-  kind: string;
+  kind: ClientKind;
   name: string;
   version: string | null;
   path: string;
@@ -187,4 +190,6 @@ export interface InventoryEntry {
   status: 'ok' | 'too_old' | 'unknown';
   may_fall_back: boolean;
   advice: string;
+  /** Processes that run it, have it open or would load it, as far as that was seen. */
+  pids?: number[];
 }

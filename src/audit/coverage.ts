@@ -1,0 +1,99 @@
+import type { TracerStats } from '../output/types.js';
+import type { Coverage, CoverageReason } from './types.js';
+
+/**
+ * Why an audit may not have seen everything. Each makes a verdict of `ready` impossible. The codes are part of the interface;
+ * the text is given the count, and what else is known.
+ */
+export const COVERAGE = {
+  ring_dropped: (n) => `${n} packets were lost: the ring buffer was full (--ring-size makes it larger)`,
+  connects_dropped: (n) => `${n} records of connects were lost: the ring buffer was full (--ring-size makes it larger)`,
+  truncated: (n) => `${n} packets were captured cut`,
+  packets_refused: (n) => `${n} packets held no readable TCP segment, IP fragments for instance`,
+  packets_abandoned: (n) => `${n} captured packets were not read before the end`,
+  flows_evicted: (n) => `${n} open connections were put out of the full table`,
+  log_errors: (n) => `${n} log lines or packets of evidence could not be written`,
+  unparsed: (n) => `${n} times bytes went to the service that could not be read as a request`,
+  unattributed: (n) => `${n} requests belong to no known process`,
+  clients_overflow: (n) => `${n} requests are of clients that there was no room for`,
+  tracer_down: (n, detail) => `no tracer ran ${n === 1 ? 'once' : `${n} times`} between two of its runs${detail}`,
+  cross_check: (_, detail) => detail,
+  unreadable_file: (n, detail) =>
+    `${n === 1 ? '1 file' : `${n} files`} of the logs could not be read to the end${detail}`,
+  unreadable_log: (n) => `${n} lines of the logs are no events of the tracer`,
+  pcap_source: () =>
+    'libpcap sees one network namespace only, and finds processes after the fact: the eBPF source sees all',
+  source_interrupted: (_, detail) => `the source could not capture for some of the time${detail}`,
+  not_traced: (n, detail) => `the audit was not running ${n === 1 ? 'once' : `${n} times`}${detail}`,
+  ended_early: (_, detail) => `the audit was ended before its time was over${detail}`,
+  nothing_seen: () =>
+    'no request to the service was seen at all: run for longer, or, where this host is known not to ask, add --allow-silent',
+} as const satisfies Record<string, (count: number, detail: string) => string>;
+
+export type CoverageCode = keyof typeof COVERAGE;
+
+/** Counters of a tracer that tell of a loss. `gaps` are among the `unparsed` events. */
+const LOSS_COUNTERS = [
+  'ring_dropped',
+  'connects_dropped',
+  'truncated',
+  'packets_refused',
+  'packets_abandoned',
+  'flows_evicted',
+  'log_errors',
+] as const satisfies readonly (keyof TracerStats & CoverageCode)[];
+
+/** As JSON: counts, and what else is known, by code. */
+export type CoverageJson = [code: CoverageCode, count: number, detail: string][];
+
+/** Gathers what is missing, of one run or many. */
+export class CoverageNotes {
+  readonly #notes = new Map<CoverageCode, { count: number; detail: string }>();
+
+  /** `detail` follows the text, with its own space or comma in front; the last one counts. */
+  note(code: CoverageCode, count = 1, detail = ''): void {
+    if (count <= 0) return;
+    const known = this.#notes.get(code);
+    this.#notes.set(code, { count: (known?.count ?? 0) + count, detail: detail || (known?.detail ?? '') });
+  }
+
+  /** The counters of a tracer at its end, or at its last sign of life. */
+  counters(counters: Readonly<Record<string, unknown>>): void {
+    for (const counter of LOSS_COUNTERS) {
+      const count = counters[counter];
+      if (typeof count === 'number') this.note(counter, count);
+    }
+  }
+
+  toJSON(): CoverageJson {
+    return [...this.#notes].map(([code, { count, detail }]) => [code, count, detail]);
+  }
+
+  merge(json: CoverageJson): void {
+    for (const [code, count, detail] of json) this.note(code, count, detail);
+  }
+
+  /** In the order of the table. */
+  result(): Coverage {
+    const reasons = (Object.keys(COVERAGE) as CoverageCode[]).flatMap((code): CoverageReason[] => {
+      const note = this.#notes.get(code);
+      if (note === undefined) return [];
+      return [{ code, text: COVERAGE[code](note.count, note.detail), count: note.count }];
+    });
+    return { complete: reasons.length === 0, reasons };
+  }
+}
+
+/** Whether JSON from disk has the form of `CoverageJson`. */
+export function isCoverageJson(value: unknown): value is CoverageJson {
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (note: unknown) =>
+        Array.isArray(note) &&
+        Object.hasOwn(COVERAGE, String(note[0])) &&
+        Number.isSafeInteger(note[1]) &&
+        typeof note[2] === 'string',
+    )
+  );
+}
