@@ -91,6 +91,7 @@ function checksum(path) {
   return `${createHash('sha256').update(readFileSync(path)).digest('hex')}  ${basename(path)}\n`;
 }
 
+process.umask(0o022);
 try {
   const wanted = process.argv.length > 2 ? process.argv.slice(2) : [process.arch];
   const made = wanted.flatMap(makeFor).sort();

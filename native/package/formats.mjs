@@ -1,6 +1,16 @@
 // The three kinds of package, each from one laid-out tree, and each the same bytes from the same tree: sorted names, one
 // time for all, root as owner.
-import { cpSync, lstatSync, lutimesSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { run } from './run.mjs';
@@ -25,31 +35,41 @@ case "$(readlink "${ADMINISTRATORS}/$link" 2>/dev/null)" in
 /usr/lib/systemd/system/${UNIT} | /lib/systemd/system/${UNIT}) rm -f "${ADMINISTRATORS}/$link" ;;
 esac
 done`;
-const FORGET = `rm -f ${ADMINISTRATORS}/${UNIT}.d/libpcap.conf
-rmdir ${ADMINISTRATORS}/${UNIT}.d 2>/dev/null || true`;
+
 /** Logs, which systemd keeps in the second for a dynamic user, and the configuration. */
 const LEFT_BEHIND = ['/var/log/imds', '/var/log/private/imds', '/etc/imds-tracer'];
 
-const DEB_SCRIPTS = {
-  postinst: `if [ "$1" = configure ]; then
+/** Removes the settings that `service install` writes beside the unit; an administrator's own stay. */
+function forget(tree) {
+  const folder = join(tree, HOME, 'systemd');
+  const settings = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.conf')) : [];
+  const paths = settings.sort().map((name) => ` ${ADMINISTRATORS}/${UNIT}.d/${name}`);
+  return `rm -f${paths.join('')}\nrmdir ${ADMINISTRATORS}/${UNIT}.d 2>/dev/null || true`;
+}
+
+/** By name, the shell scripts that dpkg runs. */
+function debScripts(tree) {
+  return {
+    postinst: `if [ "$1" = configure ]; then
 ${RELOAD}
 if [ -n "$2" ]; then ${RESTART}; fi
 fi`,
-  prerm: `if [ "$1" = remove ]; then
+    prerm: `if [ "$1" = remove ]; then
 ${STOP}
 fi`,
-  postrm: `case "$1" in
+    postrm: `case "$1" in
 remove)
 ${UNLINK}
 ${RELOAD}
 ;;
 purge)
-${FORGET}
+${forget(tree)}
 rm -rf ${LEFT_BEHIND.join(' ')}
 ${RELOAD}
 ;;
 esac`,
-};
+  };
+}
 
 const SUMMARY = 'finds processes that ask the cloud metadata service without a session token';
 const DESCRIPTION = `Traces requests to the instance metadata service by eBPF or libpcap, and
@@ -77,7 +97,7 @@ function deb({ tree, work, out, version, target, maintainer, epoch }) {
     Architecture: target.deb,
     Maintainer: maintainer,
     'Installed-Size': String(kib),
-    Depends: 'libc6 (>= 2.28), libstdc++6 (>= 5.2), libgcc-s1 | libgcc1', // the last two: Node.js
+    Depends: 'libc6 (>= 2.28), libstdc++6 (>= 7), libgcc-s1 | libgcc1', // the last two: Node.js, koffi
     Recommends: 'iproute2',
     Section: 'admin',
     Priority: 'optional',
@@ -85,7 +105,7 @@ function deb({ tree, work, out, version, target, maintainer, epoch }) {
   };
   const text = Object.entries(control).map(([name, value]) => `${name}: ${value}\n`);
   writeFileSync(join(root, 'DEBIAN/control'), text.join(''), { mode: 0o644 });
-  for (const [name, body] of Object.entries(DEB_SCRIPTS)) {
+  for (const [name, body] of Object.entries(debScripts(tree))) {
     writeFileSync(join(root, 'DEBIAN', name), `#!/bin/sh\nset -e\n${body}\n`, { mode: 0o755 });
   }
   setTimes(root, epoch);
@@ -106,7 +126,7 @@ License: Apache-2.0
 Packager: ${maintainer}
 AutoReqProv: no
 Requires: glibc >= 2.28
-Requires: libstdc++ >= 5.2
+Requires: libstdc++ >= 7
 Requires: libgcc
 Recommends: iproute
 %description
@@ -123,7 +143,7 @@ fi
 %postun
 if [ "$1" = 0 ]; then
 ${UNLINK}
-${FORGET}
+${forget(tree)}
 fi
 ${RELOAD}
 if [ "$1" -ge 1 ]; then ${RESTART}; fi

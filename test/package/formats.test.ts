@@ -1,6 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -80,6 +90,59 @@ describe.each(Object.keys(TOOL))('%s', (format) => {
     expect(lines.some((line) => line.includes('imds-tracer/imds-tracer') || line.endsWith('/imds-tracer'))).toBe(true);
     for (const line of lines) expect(line).toMatch(/\s(root\/root|root\s+root|0\/0)\s/);
     expect(digest(make(format, 'other', ['imds-tracer', 'a', 'c'], 1_600_000_000))).not.toBe(digest(path));
+  });
+});
+
+describe('removal', () => {
+  const repository = new URL('../../', import.meta.url).pathname;
+  const test = has('dpkg-deb') && has('rpmbuild') ? it : it.skip;
+
+  /** The scripts that run when a package with the project's own systemd/ goes, by format. */
+  function removalScripts(): Record<string, string> {
+    const tree = join(folder, 'removal/tree');
+    rmSync(tree, { recursive: true, force: true });
+    makeTree(tree, ['imds-tracer'], EPOCH);
+    cpSync(join(repository, 'systemd'), join(tree, 'usr/lib/imds-tracer/systemd'), { recursive: true });
+    const scripts: Record<string, string> = {};
+    for (const format of ['deb', 'rpm']) {
+      const context = { tree, work: join(folder, 'removal', format), out: join(folder, 'removal') };
+      mkdirSync(context.work, { recursive: true });
+      const more = { version: '1.2.3', arch: 'x64', target: TARGETS['x64'], maintainer: MAINTAINER, epoch: EPOCH };
+      const path = FORMATS[format]!({ ...context, ...more });
+      const [command, ...args] = { deb: ['dpkg-deb', '-I', path, 'postrm'], rpm: ['rpm', '-qp', '--scripts', path] }[
+        format
+      ] as string[];
+      scripts[format] = spawnSync(command!, args, { encoding: 'utf8' }).stdout;
+    }
+    return scripts;
+  }
+
+  test('takes back every file that the service command may have written, and a purge what the unit may have', () => {
+    const { deb, rpm } = removalScripts();
+    for (const name of readdirSync(join(repository, 'systemd')).filter((file) => file.endsWith('.conf'))) {
+      const written = ` /etc/systemd/system/imds_tracer_tool.service.d/${name}`;
+      expect(deb).toContain(written);
+      expect(rpm).toContain(written);
+    }
+    const unit = readFileSync(join(repository, 'systemd/imds_tracer_tool.service'), 'utf8');
+    const places: Record<string, string> = { Logs: '/var/log', State: '/var/lib', Cache: '/var/cache' };
+    const folders = [...unit.matchAll(/^(Logs|State|Cache)Directory=(\S+)$/gm)];
+    expect(folders.length).toBeGreaterThan(0);
+    for (const [, kind, name] of folders) {
+      expect(deb).toContain(` ${places[kind!]}/${name} `);
+      expect(deb).toContain(` ${places[kind!]}/private/${name} `);
+    }
+    expect(rpm).not.toContain('/var/log');
+  });
+
+  test('the scripts are what a POSIX shell can read', () => {
+    for (const script of Object.values(removalScripts())) {
+      const body = script.replaceAll(
+        /^(preinstall|postinstall|preuninstall|postuninstall) (scriptlet|program).*$/gm,
+        '',
+      );
+      expect(spawnSync('sh', ['-n'], { input: body, encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+    }
   });
 });
 
