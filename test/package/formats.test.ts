@@ -100,7 +100,7 @@ describe('removal', () => {
   /** The scripts that run when a package with the project's own systemd/ goes, by format. */
   function removalScripts(): Record<string, string> {
     const tree = join(folder, 'removal/tree');
-    rmSync(tree, { recursive: true, force: true });
+    rmSync(join(folder, 'removal'), { recursive: true, force: true });
     makeTree(tree, ['imds-tracer'], EPOCH);
     cpSync(join(repository, 'systemd'), join(tree, 'usr/lib/imds-tracer/systemd'), { recursive: true });
     const scripts: Record<string, string> = {};
