@@ -2,18 +2,16 @@ import { captureError, type TracerError } from '../errors.js';
 import { encodeEndpoints, readNativeError } from './encoding.js';
 import { Layout } from './layout.js';
 import { nativeModule } from './native.js';
+import { defaultRingBytes } from './ring-size.js';
 import { NativeSource } from './source.js';
 import type { CaptureSource, EndpointAddress } from './types.js';
 
 export { type HostCheck, type HostProbe, probeHost } from './probe.js';
 
-/** For the moment until the native module takes out what is in it: see native/ring_reader.c. */
-const DEFAULT_RING_BYTES = 2 * 1024 * 1024;
-
 export interface EbpfOptions {
   /** Whose connections are captured: 1 to 1023. */
   endpoints: readonly EndpointAddress[];
-  /** Size of the ring buffer between kernel and tracer: a power of two, at least a page (4096). Default 2 MiB. */
+  /** Size of the ring buffer between kernel and tracer: a power of two, at least a page (4096). */
   ringBytes?: number;
 }
 
@@ -69,7 +67,7 @@ const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }>
  * Loads, attaches and tests the eBPF source; blocks for a few hundred milliseconds. Throws a capture error whose code is
  * IMDS_E_… (above; IMDS_E_LIBRARY and IMDS_E_ABI for the native module itself) with a remedy, and leaves nothing attached.
  */
-export function openEbpf({ endpoints, ringBytes = DEFAULT_RING_BYTES }: EbpfOptions): CaptureSource {
+export function openEbpf({ endpoints, ringBytes = defaultRingBytes() }: EbpfOptions): CaptureSource {
   const native = nativeModule();
   const error = Buffer.alloc(Layout.error.size);
   const handle = native.openEbpf(encodeEndpoints(endpoints), endpoints.length, ringBytes, error);
