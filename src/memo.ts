@@ -12,10 +12,11 @@ export function memo<T>(make: (text: string) => T): (text: string) => T {
     if (text.length > MAX_LENGTH) return make(text);
     let result = known.get(text);
     if (result === undefined) {
-      result = make(text);
-      if (known.size >= MAX_TEXTS) known.clear();
       // A copy: a piece of a longer string would keep all of it, and so a head with its token.
-      known.set(Buffer.from(text, 'latin1').toString('latin1'), result);
+      const copy = Buffer.from(text, 'latin1').toString('latin1');
+      result = make(copy);
+      if (known.size >= MAX_TEXTS) known.clear();
+      known.set(copy, result);
     }
     return result;
   };

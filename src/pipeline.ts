@@ -49,7 +49,7 @@ interface FlowOwner {
  * (epoch milliseconds), moved on by `tick` while there are none.
  */
 export class Pipeline {
-  readonly #endpoints: ReadonlyMap<string, ReadonlyMap<number, Endpoint>>;
+  #endpoints: ReadonlyMap<string, ReadonlyMap<number, Endpoint>>;
   readonly #judge: Judge;
   readonly #processes: ProcessSource;
   readonly #emit: (event: RequestEvent) => void;
@@ -101,6 +101,11 @@ export class Pipeline {
     return this.#pending.size > 0;
   }
 
+  /** Judges connections with these from now on; those that are followed go on as they began. */
+  setEndpoints(endpoints: readonly Endpoint[]): void {
+    this.#endpoints = byAddress(endpoints);
+  }
+
   /** Takes a record; its bytes are copied where they are kept. */
   accept(record: CaptureRecord): void {
     switch (record.type) {
@@ -125,6 +130,20 @@ export class Pipeline {
       this.#finish(oldest, undefined);
     }
     this.#evidence?.tick();
+  }
+
+  /**
+   * Between these two calls heads that came before are known again (wire/known-heads.ts): to be called around the records of
+   * a batch, which holds what they hold.
+   */
+  beginBatch(): void {
+    this.#flows.counters.requestHeads.begin();
+    this.#flows.counters.responseHeads.begin();
+  }
+
+  endBatch(): void {
+    this.#flows.counters.requestHeads.end();
+    this.#flows.counters.responseHeads.end();
   }
 
   /** Counts a packet that there is no time to read. */
@@ -209,13 +228,14 @@ export class Pipeline {
     request: (flow, id, head) => this.#onRequest(flow, id, head),
     unparsed: (flow, what) => this.#onUnparsed(flow, what),
     response: (flow, id, head) => {
-      const pending = flow.pending.get(id);
+      const pending = flow.pendingOf(id);
       if (pending !== undefined) this.#finish(pending, head);
     },
     ended: (flow) => {
       const { identity } = flow;
-      for (const request of flow.pending.values()) this.#finish(request, undefined);
-      flow.pending = NONE_PENDING;
+      if (flow.pending !== undefined) this.#finish(flow.pending, undefined);
+      if (flow.morePending !== undefined)
+        for (const request of flow.morePending.values()) this.#finish(request, undefined);
       flow.evidence?.ended();
       // Addresses are used again. A socket cookie never is, and a connection that was only idle for long may go on.
       if (identity.cookie === 0n) this.#processes.forget(identity);
@@ -227,8 +247,7 @@ export class Pipeline {
     flow.evidence?.request(head.time);
     const judgement = this.#judge.begin(head, flow.endpoint, flow.attribution.process?.entityId);
     const pending = new PendingRequest(flow, id, head, judgement);
-    if (flow.pending === NONE_PENDING) flow.pending = new Map();
-    flow.pending.set(id, pending);
+    flow.addPending(pending);
     this.#pending.add(pending);
     this.#pendingBytes += bytesOf(head);
     while (this.#pending.size > MAX_PENDING_REQUESTS || this.#pendingBytes > MAX_PENDING_BYTES) {
@@ -237,8 +256,8 @@ export class Pipeline {
   }
 
   #finish(pending: PendingRequest, response: ResponseHead | undefined): void {
-    const { flow, id, head } = pending;
-    flow.pending.delete(id);
+    const { flow, head } = pending;
+    flow.removePending(pending);
     this.#pending.remove(pending);
     this.#pendingBytes -= bytesOf(head);
     const judgement = this.#judge.finish(pending.judgement, response, flow.attribution.process?.entityId);
@@ -270,12 +289,12 @@ type Identity = Pick<
   'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'
 >;
 
-const NONE_PENDING: Map<number, PendingRequest> = new Map();
-
 /** A connection that is followed, with who is behind it. */
 class TracedFlow implements ConnectionSink {
   readonly connection: Connection;
-  pending = NONE_PENDING;
+  /** A request that waits for its response, and where a client pipelines the others, by their ids. */
+  pending: PendingRequest | undefined = undefined;
+  morePending: Map<number, PendingRequest> | undefined = undefined;
   readonly #owner: FlowOwner;
 
   constructor(
@@ -289,6 +308,23 @@ class TracedFlow implements ConnectionSink {
   ) {
     this.#owner = owner;
     this.connection = new Connection(this, counters);
+  }
+
+  pendingOf(id: number): PendingRequest | undefined {
+    return this.pending?.id === id ? this.pending : this.morePending?.get(id);
+  }
+  addPending(request: PendingRequest): void {
+    // Those of the map are younger than the one beside it, so that all are told of in their order.
+    if (this.pending === undefined && (this.morePending?.size ?? 0) === 0) {
+      this.pending = request;
+    } else {
+      this.morePending ??= new Map();
+      this.morePending.set(request.id, request);
+    }
+  }
+  removePending(request: PendingRequest): void {
+    if (this.pending === request) this.pending = undefined;
+    else this.morePending?.delete(request.id);
   }
 
   request(id: number, head: RequestHead): void {

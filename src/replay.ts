@@ -1,4 +1,4 @@
-import type { CaptureSource } from './capture/types.js';
+import type { CaptureRecord, CaptureSource } from './capture/types.js';
 import type { Pipeline, ProcessSource } from './pipeline.js';
 
 /** The longest wait for records, in milliseconds: of a pipe that is quiet the caller hears so often. */
@@ -27,13 +27,19 @@ export async function replay(options: {
   const { source, pipeline } = options;
   let time: number | undefined;
   let handed: number;
+  let begun = false;
+  const onRecord = (record: CaptureRecord): void => {
+    if (time === undefined) options.beforeFirst(record.time);
+    if (!begun) pipeline.beginBatch();
+    begun = true;
+    time = record.time;
+    pipeline.tick(time);
+    pipeline.accept(record);
+  };
   do {
-    handed = await source.next(WAIT_MS, (record) => {
-      if (time === undefined) options.beforeFirst(record.time);
-      time = record.time;
-      pipeline.tick(time);
-      pipeline.accept(record);
-    });
+    handed = await source.next(WAIT_MS, onRecord);
+    if (begun) pipeline.endBatch();
+    begun = false;
   } while ((await options.afterBatch()) && handed >= 0);
   pipeline.finish(time ?? 0);
 }

@@ -12,9 +12,21 @@
  * for the level must find the lines of that level only. ` argv:` ends a process's name; the key words count after a bar
  * and `verdict:` anywhere, because people search for it alone.
  */
-const MARKS =
-  'WARNING|IMDSv1\\(!\\)|IMDSv2|called by ->|\\) -> \\(pid:|\\(pid:| argv:|Req details:|, Host:|, User-Agent:|verdict:' +
-  '|\\| (?:status|severity|unit|via|container|reasons|detail):';
+export const MARKS: readonly string[] = [
+  'WARNING',
+  'IMDSv1\\(!\\)',
+  'IMDSv2',
+  'called by ->',
+  '\\) -> \\(pid:',
+  '\\(pid:',
+  ' argv:',
+  'Req details:',
+  ', Host:',
+  ', User-Agent:',
+  'verdict:',
+  '\\| (?:status|severity|unit|via|container|reasons|detail):',
+];
+const ANY_MARK = MARKS.join('|');
 
 /**
  * Cc, Cf, Zl, Zp by general category; Cs matches lone surrogates only (the u flag reads pairs as one); default
@@ -22,12 +34,18 @@ const MARKS =
  */
 const UNPRINTABLE = '[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}\\p{Default_Ignorable_Code_Point}]';
 
-const UNSAFE = new RegExp(`${UNPRINTABLE}|${MARKS}`, 'gu');
+const UNSAFE = new RegExp(`${UNPRINTABLE}|${ANY_MARK}`, 'gu');
 /** Without the u flag and with anything beyond printable ASCII as a suspect: several times as fast, for nearly all values. */
-const SUSPECT = new RegExp(`[^\\x20-\\x7e]|${MARKS}`);
+const SUSPECT = new RegExp(`[^\\x20-\\x7e]|${ANY_MARK}`);
 /** For formats that have their own marks, and escapes of their own for line ends. */
 const UNPRINTABLE_IN_LINES = new RegExp(`(?![\\n\\r])${UNPRINTABLE}`, 'gu');
-const UNSAFE_IN_WORD = new RegExp(`${UNPRINTABLE}|${MARKS}| `, 'gu');
+const UNSAFE_IN_WORD = new RegExp(`${UNPRINTABLE}|${ANY_MARK}| `, 'gu');
+
+/**
+ * Words that need no escaping, as nearly all are: no mark is made of these characters alone (a test holds every mark against
+ * it), and to look for one set of characters is several times as fast as to look for every mark.
+ */
+export const PLAIN_WORD = /^[A-HJ-VX-Za-z0-9/._?=&%~+-]*$/;
 
 /** The values of one line are each bounded to this many characters (UTF-16 code units) unless said otherwise. */
 export const MAX_VALUE_LENGTH = 4096;
@@ -50,7 +68,7 @@ export function escapeText(value: string, limit: number = MAX_VALUE_LENGTH): str
 
 /** The same for a value that is one word of the line: spaces are escaped too. */
 export function escapeWord(value: string, limit: number = MAX_VALUE_LENGTH): string {
-  if (value.length <= limit && !SUSPECT.test(value) && !value.includes(' ')) return value;
+  if (value.length <= limit && (PLAIN_WORD.test(value) || (!SUSPECT.test(value) && !value.includes(' ')))) return value;
   return escapeWith(value, limit, UNSAFE_IN_WORD);
 }
 

@@ -2,7 +2,7 @@ import type { Judgement } from '../imds/types.js';
 import { memo } from '../memo.js';
 import type { Attribution, ProcessInfo, ProcessSummary } from '../process/types.js';
 import { decodeLatin1 } from '../text.js';
-import type { HttpHeader, UnparsedBytes } from '../wire/types.js';
+import type { HttpHeader, RequestHead, UnparsedBytes } from '../wire/types.js';
 import { boundText } from './escape.js';
 import type { LearnedSecrets } from './learned.js';
 import { redactArgs } from './secret-args.js';
@@ -68,17 +68,15 @@ function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownReque
   if (attribution.detail !== undefined) shown.attribution.detail = boundText(attribution.detail, MAX_NAME);
   if (event.unparsed !== undefined) shown.unparsed = event.unparsed;
   if (request !== undefined) {
-    for (const { name, value } of request.headers) if (isSecretHeader(name)) learned.learn(value);
+    const { host, userAgent } = redactHeaders(request, learned);
     shown.request = {
       method: knownTexts.redact(request.method, MAX_METHOD, learned),
       target: redactTarget(request.target, learned),
       version: request.version,
       headBytes: request.headBytes,
     };
-    const host = firstHeader(request.headers, 'host');
-    const userAgent = firstHeader(request.headers, 'user-agent');
-    if (host !== undefined) shown.request.host = knownTexts.redact(host, MAX_HEADER, learned);
-    if (userAgent !== undefined) shown.request.userAgent = knownTexts.redact(userAgent, MAX_HEADER, learned);
+    if (host !== undefined) shown.request.host = host;
+    if (userAgent !== undefined) shown.request.userAgent = userAgent;
   }
   if (response !== undefined) {
     shown.response = { time: response.time, status: response.status };
@@ -87,6 +85,30 @@ function redactRequest(event: RequestEvent, learned: LearnedSecrets): ShownReque
   if (attribution.process !== undefined) {
     shown.attribution.process = redactOnce(attribution.process, learned, redactProcess);
   }
+  return shown;
+}
+
+interface ShownHeaders {
+  host?: string;
+  userAgent?: string;
+}
+
+/** Of header lines that recur, as long as nothing is learned that they may hold. */
+const headersBefore = new WeakMap<
+  readonly HttpHeader[],
+  { learned: LearnedSecrets; version: number; shown: ShownHeaders }
+>();
+
+function redactHeaders({ headers, recurring }: RequestHead, learned: LearnedSecrets): ShownHeaders {
+  const before = recurring ? headersBefore.get(headers) : undefined;
+  if (before?.learned === learned && before.version === learned.version) return before.shown;
+  for (const { name, value } of headers) if (isSecretHeader(name)) learned.learn(value);
+  const shown: ShownHeaders = {};
+  const host = firstHeader(headers, 'host');
+  const userAgent = firstHeader(headers, 'user-agent');
+  if (host !== undefined) shown.host = knownTexts.redact(host, MAX_HEADER, learned);
+  if (userAgent !== undefined) shown.userAgent = knownTexts.redact(userAgent, MAX_HEADER, learned);
+  if (recurring) headersBefore.set(headers, { learned, version: learned.version, shown });
   return shown;
 }
 
@@ -134,23 +156,29 @@ class KnownTexts {
 
 const knownTexts = new KnownTexts();
 
+/** Bytes that are the same in ASCII and UTF-8 need no decoding. */
+const BEYOND_ASCII = /[^\x00-\x7f]/;
+
 /** Of wire bytes (latin1). */
 function redactBounded(bytes: string, limit: number, learned: Pick<LearnedSecrets, 'redact'>): string {
   const cut = bytes.length > MAX_READ;
-  const text = decodeLatin1(cut ? bytes.slice(0, MAX_READ) : bytes);
+  const read = cut ? bytes.slice(0, MAX_READ) : bytes;
+  const text = BEYOND_ASCII.test(read) ? decodeLatin1(read) : read;
   return boundText(redactText(text, learned, cut).text, limit, bytes.length - MAX_READ);
 }
 
 /** The path is not compared with learned words: whoever sends requests could blank the path of a finding. */
 function redactTarget(target: string, learned: LearnedSecrets): string {
   const query = target.indexOf('?');
-  if (query < 0 || query >= MAX_READ) return redactBounded(target, MAX_TARGET, nothingLearned);
+  if (query < 0) return redactPath(target);
+  if (query >= MAX_READ) return redactBounded(target, MAX_TARGET, nothingLearned);
   return boundText(
-    redactBounded(target.slice(0, query), MAX_TARGET, nothingLearned) +
-      redactBounded(target.slice(query), MAX_TARGET, learned),
+    redactPath(target.slice(0, query)) + redactBounded(target.slice(query), MAX_TARGET, learned),
     MAX_TARGET,
   );
 }
+
+const redactPath = memo((path: string): string => redactBounded(path, MAX_TARGET, nothingLearned));
 
 const nothingLearned: Pick<LearnedSecrets, 'redact'> = { redact: (text) => text };
 

@@ -66,14 +66,87 @@ const FORMATS = {
   'capture-loss': formatLoss,
 } satisfies { [Kind in ShownEvent['kind']]: (event: never) => Formatted };
 
+/** A message without its target and with nothing of a process, and all that it was made of. */
+interface Frame {
+  verdict: Verdict;
+  severity: string;
+  reasons: readonly string[];
+  how: string;
+  detail: string | undefined;
+  status: number | undefined;
+  method: string;
+  version: string;
+  host: string | undefined;
+  userAgent: string | undefined;
+  before: string;
+  behind: string;
+}
+
+/** Where no process is known, as in packet files, the messages of many requests differ in nothing but their target. */
+const frames: Frame[] = [];
+const MAX_FRAMES = 16;
+let nextFrame = 0;
+
 function formatRequest(event: ShownRequest): Formatted {
-  const { judgement, attribution } = event;
-  const { process } = attribution;
+  const { request, judgement, attribution } = event;
+  if (request === undefined || attribution.process !== undefined) return formatAll(event);
+  const status = event.response?.status;
+  for (const frame of frames) {
+    if (
+      frame.userAgent === request.userAgent &&
+      frame.verdict === judgement.verdict &&
+      frame.severity === judgement.severity &&
+      frame.reasons === judgement.reasons &&
+      frame.status === status &&
+      frame.host === request.host &&
+      frame.method === request.method &&
+      frame.version === request.version &&
+      frame.how === attribution.how &&
+      frame.detail === attribution.detail
+    ) {
+      const target = escapeWord(request.target, MAX_TARGET);
+      return { level: judgement.level, message: frame.before + target + frame.behind };
+    }
+  }
+  const all = formatAll(event);
+  const { verdict, severity, reasons } = judgement;
+  const { method, version, host, userAgent } = request;
+  // Reasons that are not the same array next time would only push out what is of use.
+  if (Object.isFrozen(reasons)) {
+    const before = `${beforeDetails(event)}${escapeWord(method, MAX_WORD)} `;
+    frames[nextFrame] = {
+      verdict,
+      severity,
+      reasons,
+      how: attribution.how,
+      detail: attribution.detail,
+      status,
+      method,
+      version,
+      host,
+      userAgent,
+      before,
+      behind: all.message.slice(before.length + escapeWord(request.target, MAX_TARGET).length),
+    };
+    nextFrame = (nextFrame + 1) % MAX_FRAMES;
+  }
+  return all;
+}
+
+/** A request's message up to its details. */
+function beforeDetails({ judgement, attribution: { process } }: ShownRequest): string {
   let message = `${LABELS[judgement.verdict]} ${formatProcess(process, MAX_OWN_ARGS)} called by`;
   if (process === undefined || process.ancestors.length === 0) message += ` -> ${UNKNOWN_PROCESS}`;
   else for (const ancestor of process.ancestors) message += ` -> ${formatProcess(ancestor, MAX_ANCESTOR_ARGS)}`;
+  return `${message} Req details: `;
+}
+
+function formatAll(event: ShownRequest): Formatted {
+  const { judgement, attribution } = event;
+  const { process } = attribution;
+  let message = beforeDetails(event);
   message +=
-    ` Req details: ${formatDetails(event)} | verdict:${judgement.verdict} status:${event.response?.status ?? '-'}` +
+    `${formatDetails(event)} | verdict:${judgement.verdict} status:${event.response?.status ?? '-'}` +
     ` severity:${judgement.severity} unit:${escapeWord(process?.unit ?? '-', MAX_WORD)}` +
     ` via:${attribution.how === 'none' ? '-' : attribution.how}`;
   if (process?.container !== undefined) message += ` container:${escapeWord(process.container.id.slice(0, SHORT_ID))}`;

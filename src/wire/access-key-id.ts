@@ -5,6 +5,8 @@ const QUOTE = 0x22;
 const COLON = 0x3a;
 const MIN_LENGTH = 8;
 const MAX_LENGTH = 64;
+/** `"AccessKeyId":"…"` */
+const SHORTEST = NAME.length + 3 + MIN_LENGTH;
 
 const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
@@ -18,6 +20,8 @@ const ALLOWED = Uint8Array.from({ length: 256 }, (_, code) =>
  * value alone: a piece of a longer string would keep the secret beside it in memory.
  */
 export function findAccessKeyId(bytes: Buffer, from: number, to: number): string | undefined {
+  // Most bodies are a word or two, and a view of the bytes would cost more than reading the head.
+  if (to - from < SHORTEST) return undefined;
   const body = bytes.subarray(from, Math.min(to, from + ACCESS_KEY_SCAN_BYTES));
   let at = body.indexOf(NAME);
   if (at < 0) return undefined;

@@ -6,7 +6,7 @@ import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-re
 import { TCP_ACK, TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
 import { Pairing, type ResponseStart } from './pairing.js';
-import { type StreamRemains, TcpStream } from './tcp.js';
+import { StreamRemains, TcpStream } from './tcp.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './types.js';
 
 export type Direction = PacketRecord['direction'];
@@ -22,10 +22,8 @@ const EARLY_RESPONSE_CHARGE = 2_048;
 
 /** Of a connection that is over, of which there may be thousands whose late packets are awaited. */
 export class ConnectionRemains {
-  constructor(
-    private readonly egress: StreamRemains,
-    private readonly ingress: StreamRemains,
-  ) {}
+  readonly egress = new StreamRemains();
+  readonly ingress = new StreamRemains();
 
   /** As Connection has it. */
   startsOver(direction: Direction, segment: TcpSegment): boolean {
@@ -83,13 +81,13 @@ export class Connection implements RequestOwner, ResponseOwner {
    * beginning was not seen: end this one and make a new one for it.
    */
   startsOver(direction: Direction, segment: TcpSegment): boolean {
-    if (this.over) return this.remains.startsOver(direction, segment);
     return (direction === 'egress' ? this.#egress : this.#ingress).startsOver(segment);
   }
 
-  /** Once over: all that its owner needs to keep of it. */
-  get remains(): ConnectionRemains {
-    return new ConnectionRemains(this.#egress.remains, this.#ingress.remains);
+  /** Once over: fills in all that its owner needs to keep of it. */
+  leave(remains: ConnectionRemains): void {
+    this.#egress.leave(remains.egress);
+    this.#ingress.leave(remains.ingress);
   }
 
   /**

@@ -1,5 +1,10 @@
-/** What all connections of a tracer share: the budget of kept bytes, and counts of what was lost or passed over. */
+import { KnownHeads } from './known-heads.js';
+
+/** What all connections of a tracer share: the budget of kept bytes, counts of what was lost or passed over, known heads. */
 export class WireCounters {
+  /** Apart: what may stand behind a request's first line may be a response's head. */
+  readonly requestHeads = new KnownHeads();
+  readonly responseHeads = new KnownHeads();
   /** Bytes kept by all connections at this moment, bookkeeping included. */
   bufferedBytes = 0;
   /** Stretches of a stream that never came. */

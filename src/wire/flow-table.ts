@@ -1,4 +1,4 @@
-import type { Connection, ConnectionRemains, Direction } from './connection.js';
+import { type Connection, ConnectionRemains, type Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
@@ -11,22 +11,25 @@ export interface Flow {
 
 export type FlowKey = string | number | bigint;
 
+/**
+ * Used again and again: of connections that are over thousands are kept for a while, and new objects for each would all be
+ * moved about by the garbage collector before they die.
+ */
 class Entry<F extends Flow> implements Listed<Entry<F>> {
   before: Entry<F> | undefined = undefined;
   after: Entry<F> | undefined = undefined;
 
-  /** What is left of the connection once it is over, of which thousands are in the table for nothing but late packets. */
-  ended: ConnectionRemains | undefined = undefined;
+  key: FlowKey = 0;
+  /** Undefined once over, where nobody wants it any more. */
+  flow: F | undefined = undefined;
+  /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
+  lastUse = Number.NaN;
+  /** The connection is over; what is left of it is filled in. */
+  over = false;
+  readonly remains = new ConnectionRemains();
 
-  constructor(
-    readonly key: FlowKey,
-    /** Undefined once over, where nobody wants it any more. */
-    public flow: F | undefined,
-    /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
-    public lastUse: number,
-    /** The order that it is in. */
-    public list: RecencyList<Entry<F>>,
-  ) {}
+  /** @param list the order that it is in */
+  constructor(public list: RecencyList<Entry<F>>) {}
 }
 
 /** An entry moves to the end of its order only when it has not for this long, in milliseconds. */
@@ -49,6 +52,8 @@ export class FlowTable<F extends Flow> {
   readonly #open = new RecencyList<Entry<F>>();
   /** Over, but late retransmissions may come. */
   readonly #closed = new RecencyList<Entry<F>>();
+  /** In no order, to be used again. */
+  readonly #spare: Entry<F>[] = [];
   /** The open ones that keep bytes or wait for some. */
   readonly #keeping = new Set<Entry<F>>();
   readonly #keepsEnded: boolean;
@@ -76,18 +81,22 @@ export class FlowTable<F extends Flow> {
    */
   push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
     let entry = this.#entries.get(key);
-    if (entry !== undefined && (entry.ended ?? entry.flow!.connection).startsOver(direction, segment)) {
+    if (entry !== undefined && (entry.over ? entry.remains : entry.flow!.connection).startsOver(direction, segment)) {
+      const open = entry.over ? undefined : entry.flow;
       this.#remove(entry);
-      if (entry.ended === undefined) entry.flow!.connection.end(time);
+      open?.connection.end(time);
       entry = undefined;
     }
     if (entry === undefined) {
       if (!canBegin(segment)) return undefined;
       if (this.size >= MAX_FLOWS) this.#makeRoom(time);
-      entry = new Entry(key, create(), time, this.#open);
+      entry = this.#spare.pop() ?? new Entry(this.#open);
+      entry.key = key;
+      entry.flow = create();
+      entry.lastUse = time;
       this.#entries.set(key, entry);
       this.#open.add(entry);
-    } else if (entry.ended !== undefined) {
+    } else if (entry.over) {
       return entry.flow;
     } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
       entry.lastUse = time;
@@ -118,8 +127,9 @@ export class FlowTable<F extends Flow> {
     }
     for (let idle = this.#open.first; idle !== undefined; idle = this.#open.first) {
       if (!isPast(idle.lastUse, now, FLOW_IDLE_MS)) break;
+      const { connection } = idle.flow!;
       this.#remove(idle);
-      idle.flow!.connection.end(now, 'evicted');
+      connection.end(now, 'evicted');
     }
     for (let closed = this.#closed.first; closed !== undefined; closed = this.#closed.first) {
       if (!isPast(closed.lastUse, now, FLOW_LINGER_MS)) break;
@@ -130,15 +140,17 @@ export class FlowTable<F extends Flow> {
   /** Ends every connection: the capture is over. */
   endAll(time: number): void {
     for (let entry = this.#open.first; entry !== undefined; entry = this.#open.first) {
+      const { connection } = entry.flow!;
       this.#remove(entry);
-      entry.flow!.connection.end(time);
+      connection.end(time);
     }
     for (let entry = this.#closed.first; entry !== undefined; entry = this.#closed.first) this.#remove(entry);
   }
 
   #settle(entry: Entry<F>, connection: Connection): void {
     if (connection.over) {
-      entry.ended = connection.remains;
+      entry.over = true;
+      connection.leave(entry.remains);
       if (!this.#keepsEnded) entry.flow = undefined;
       this.#open.remove(entry);
       this.#keeping.delete(entry);
@@ -161,15 +173,20 @@ export class FlowTable<F extends Flow> {
   }
 
   #evict(entry: Entry<F>, time: number): void {
+    const { connection } = entry.flow!;
     this.#remove(entry);
     this.evicted++;
-    entry.flow!.connection.end(time, 'evicted');
+    connection.end(time, 'evicted');
   }
 
   #remove(entry: Entry<F>): void {
     this.#entries.delete(entry.key);
     entry.list.remove(entry);
     this.#keeping.delete(entry);
+    entry.flow = undefined;
+    entry.over = false;
+    entry.list = this.#open;
+    if (this.#spare.length < MAX_LINGERING_FLOWS) this.#spare.push(entry);
   }
 }
 

@@ -8,8 +8,10 @@ import {
   mayBeginRequestLine,
   parseHeaders,
   parseRequestLine,
+  type RequestLine,
   TOKEN,
 } from './http-head.js';
+import type { KnownHeads } from './known-heads.js';
 import { MAX_HEAD_BYTES } from './limits.js';
 import type { Origin, StreamSink } from './tcp.js';
 import type { RequestHead, UnparsedBytes, UnparsedReason } from './types.js';
@@ -36,6 +38,7 @@ const SPACE = 32;
 export class RequestReader implements StreamSink {
   readonly #owner: RequestOwner;
   readonly #head: HeadCollector;
+  readonly #known: KnownHeads;
   #state: State = 'head';
   #bodyLeft = 0;
   #chunked: ChunkedBody | undefined;
@@ -54,6 +57,7 @@ export class RequestReader implements StreamSink {
   constructor(owner: RequestOwner, counters: WireCounters) {
     this.#owner = owner;
     this.#head = new HeadCollector(counters);
+    this.#known = counters.requestHeads;
   }
 
   get bufferedBytes(): number {
@@ -190,9 +194,11 @@ export class RequestReader implements StreamSink {
       if (at === to) return to;
       this.#time = origin.time;
       this.#clientHad = origin.ack;
+      if (this.#readKnown(bytes, at, to, base)) return to;
       this.#methodSeen = false;
       this.#lineSeen = false;
     }
+    const whole = head.length === 0;
     const end = head.find(bytes, at, to);
     const length = head.length + (end < 0 ? to : end) - at;
     if (length > MAX_HEAD_BYTES) {
@@ -217,6 +223,27 @@ export class RequestReader implements StreamSink {
       this.#giveUp('head_too_large', length + to - end, this.#time);
       return to;
     }
+    const recurring =
+      whole && end === to && this.#known.add(bytes, at + text.indexOf('\n') + 1, to, block, line.version, 0);
+    this.#headRead(line, block, length, (base + end) | 0, recurring);
+    return end;
+  }
+
+  /** A head that is all there is of its segment, and whose header lines came before. */
+  #readKnown(bytes: Buffer, from: number, to: number, base: number): boolean {
+    if (!this.#known.keeps || to - from > MAX_HEAD_BYTES) return false;
+    let lineEnd = from;
+    while (lineEnd < to && bytes[lineEnd] !== LF) lineEnd++;
+    const known = this.#known.find(bytes, lineEnd + 1, to);
+    if (known === undefined) return false;
+    const line = parseRequestLine(firstLine(bytes.toString('latin1', from, lineEnd + 1)));
+    if (line === undefined || line.version !== known.version) return false;
+    this.#headRead(line, known.block, to - from, (base + to) | 0, true);
+    return true;
+  }
+
+  /** @param headEnd sequence number behind the head */
+  #headRead(line: RequestLine, block: HeaderBlock, length: number, headEnd: number, recurring: boolean): void {
     this.#guessed = false;
     this.#told = false;
     const { method, target, version } = line;
@@ -232,13 +259,9 @@ export class RequestReader implements StreamSink {
     } else {
       this.#state = 'head';
     }
-    this.#owner.requestHead(
-      { time: this.#time, method, target, version, headers, headBytes: length },
-      block,
-      this.#clientHad,
-      (base + end) | 0,
-    );
-    return end;
+    const head: RequestHead = { time: this.#time, method, target, version, headers, headBytes: length };
+    if (recurring) head.recurring = true;
+    this.#owner.requestHead(head, block, this.#clientHad, headEnd);
   }
 
   /** Whether what is kept can still become a head, each byte looked at once: what can't is told of at once. */

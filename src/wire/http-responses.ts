@@ -2,7 +2,8 @@ import { findAccessKeyId } from './access-key-id.js';
 import type { WireCounters } from './counters.js';
 import { HeadCollector } from './head-collector.js';
 import { ChunkedBody } from './http-chunked.js';
-import { firstLine, parseHeaders, parseStatusLine } from './http-head.js';
+import { firstLine, type HeaderBlock, parseHeaders, parseStatusLine } from './http-head.js';
+import type { KnownHeads } from './known-heads.js';
 import { MAX_HEAD_BYTES } from './limits.js';
 import type { ResponseStart } from './pairing.js';
 import type { Origin, StreamSink } from './tcp.js';
@@ -38,6 +39,7 @@ const PREFIX = Buffer.from('HTTP/1.');
 export class ResponseReader implements StreamSink {
   readonly #owner: ResponseOwner;
   readonly #head: HeadCollector;
+  readonly #known: KnownHeads;
   #state: State = 'head';
   #bodyLeft = 0;
   #chunked: ChunkedBody | undefined;
@@ -48,6 +50,7 @@ export class ResponseReader implements StreamSink {
   constructor(owner: ResponseOwner, counters: WireCounters) {
     this.#owner = owner;
     this.#head = new HeadCollector(counters);
+    this.#known = counters.responseHeads;
   }
 
   get bufferedBytes(): number {
@@ -143,6 +146,9 @@ export class ResponseReader implements StreamSink {
       if (begun && !'HTTP/1.'.startsWith(head.text(0, Math.min(head.length, PREFIX.length)))) this.#lose();
       return to;
     }
+    const whole = head.length === 0;
+    const known = whole ? this.#known.find(bytes, at, end) : undefined;
+    if (known !== undefined) return this.#headRead(known.status, known.version, known.block, bytes, end, to);
     const text = head.take(bytes, at, end);
     const line = parseStatusLine(firstLine(text));
     const block = line === undefined ? undefined : parseHeaders(text, line.version);
@@ -150,23 +156,24 @@ export class ResponseReader implements StreamSink {
       this.#lose();
       return to;
     }
-    // 101 ends the exchange; other informational responses come before the final one (RFC 9110 section 15.2).
-    if (line.status < 200 && line.status !== 101) return end;
+    if (whole) this.#known.add(bytes, at, end, block, line.version, line.status);
+    return this.#headRead(line.status, line.version, block, bytes, end, to);
+  }
 
-    const response: ResponseHead = {
-      time: this.#time,
-      status: line.status,
-      version: line.version,
-      headers: block.headers,
-    };
-    if (line.status === 200) {
+  /** A head is whole, and ends at `end` in `bytes`. */
+  #headRead(status: number, version: string, block: HeaderBlock, bytes: Buffer, end: number, to: number): number {
+    // 101 ends the exchange; other informational responses come before the final one (RFC 9110 section 15.2).
+    if (status < 200 && status !== 101) return end;
+
+    const response: ResponseHead = { time: this.#time, status, version, headers: block.headers };
+    if (status === 200) {
       const accessKeyId = findAccessKeyId(bytes, end, to);
       if (accessKeyId !== undefined) response.accessKeyId = accessKeyId;
     }
     const start = this.#start!;
     this.#start = undefined;
     const expected = this.#owner.responseHead(response, start);
-    const bodiless = expected === 'none' || line.status === 204 || line.status === 304;
+    const bodiless = expected === 'none' || status === 204 || status === 304;
     // RFC 9112 section 6.3. Without a length the body ends with the connection, or, should the server not keep to that, where
     // the next request says it did.
     if (expected === 'tunnel') this.skip();

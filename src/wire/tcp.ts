@@ -42,11 +42,9 @@ function isOfAnother(segment: TcpSegment, ended: boolean, started: boolean, firs
 
 /** Of a stream whose connection is over: enough to tell its late segments from those of the next with the same key. */
 export class StreamRemains {
-  constructor(
-    readonly started: boolean,
-    readonly first: number,
-    readonly next: number,
-  ) {}
+  started = false;
+  first = 0;
+  next = 0;
 
   startsOver(segment: TcpSegment): boolean {
     return isOfAnother(segment, true, this.started, this.first, this.next);
@@ -96,8 +94,10 @@ export class TcpStream {
   }
 
   /** What is left to know of it once its connection is over. */
-  get remains(): StreamRemains {
-    return new StreamRemains(this.#started, this.#first, this.#next);
+  leave(remains: StreamRemains): void {
+    remains.started = this.#started;
+    remains.first = this.#first;
+    remains.next = this.#next;
   }
 
   /** Whether a RST with this number can be the peer's own (RFC 5961 section 3.2, with our wider window). */

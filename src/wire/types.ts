@@ -22,6 +22,8 @@ export interface RequestHead {
   headers: readonly HttpHeader[];
   /** Length of the head on the wire in bytes, blank line included. */
   headBytes: number;
+  /** `headers` is the very object that other requests of the same header lines have: what is made of it can be kept by it. */
+  recurring?: boolean;
 }
 
 export interface ResponseHead {

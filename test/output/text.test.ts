@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { boundText, escapeJson, escapeText, escapeWord } from '../../src/output/escape.js';
+import { boundText, escapeJson, escapeText, escapeWord, MARKS, PLAIN_WORD } from '../../src/output/escape.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { redactEvent } from '../../src/output/redact.js';
 import { formatText } from '../../src/output/text.js';
@@ -219,6 +219,12 @@ describe('escaping', () => {
 });
 
 describe('forging', () => {
+  it('finds no mark in a word of plain characters', () => {
+    expect(MARKS).toContain('WARNING');
+    // What is escaped in the expression stands for itself, and no group holds all of a mark.
+    for (const mark of MARKS) expect(PLAIN_WORD.test(mark.replace(/\(\?:.*\)|\\/g, '')), mark).toBe(false);
+  });
+
   const hardened = (changes: Partial<RequestEvent> = {}): RequestEvent => {
     const event = requestEvent(changes);
     return { ...event, judgement: { ...event.judgement, verdict: 'hardened', level: 'INFO', tokenPresent: true } };
