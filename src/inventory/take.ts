@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { ProviderName } from '../imds/types.js';
 import { ProcReader } from '../process/proc.js';
 import { fsPath } from './files.js';
@@ -10,6 +11,9 @@ import { markUsed, readDeletedFiles } from './running.js';
 import { Scan } from './scan.js';
 import { DEFAULT_LIMITS, type InventoryItem, type InventoryResult, type Limits, type Scanned } from './types.js';
 import { walk } from './walk.js';
+
+/** Where the tracer itself is installed: its help and its lab name the addresses. */
+const OWN = fileURLToPath(new URL('../../', import.meta.url)).slice(0, -1);
 
 export interface InventoryOptions {
   /**
@@ -38,6 +42,8 @@ export async function takeInventory(options: InventoryOptions = {}): Promise<Inv
   const roots = isSystem ? systemRoots(scan, proc) : [namedRoot(options.root!)];
   const plans = planMounts(roots, followLayer);
   for (const [index, root] of roots.entries()) {
+    await scan.pause('/');
+    scan.worked('/');
     if (scan.over) break;
     // Nearly all services with a view of their own see what the system's root shows.
     if (root.mounts.length > 0 && ![...plans[index]!.values()].includes('walk')) continue;
@@ -45,7 +51,8 @@ export async function takeInventory(options: InventoryOptions = {}): Promise<Inv
     if (fd === undefined) continue;
     scan.root = root.label;
     scan.scanned.roots += 1;
-    await walk(scan, fd, plans[index]!, (directory, name) => readerOf(directory, name)(scan, directory, name));
+    const own = root.label === '/' ? OWN : undefined;
+    await walk(scan, fd, plans[index]!, (directory, name) => readerOf(directory, name)(scan, directory, name), own);
   }
   if (isSystem) await readDeletedFiles(scan, proc, roots);
   const items = judgeAll(scan, roots, options.providers);

@@ -39,9 +39,9 @@ interface Frame {
  * Goes through a root, depth first, without following any symbolic link and without leaving it: each directory is opened
  * below the one that is open already, so that who renames or replaces directories meanwhile leads nowhere else.
  *
- * Mounts are treated as `plan` says. Never throws; what it could not see is noted in `scan`. Closes `root`.
+ * Mounts are treated as `plan` says; scripts below `own` are passed over. Never throws; what it could not see is noted in `scan`. Closes `root`.
  */
-export async function walk(scan: Scan, root: number, plan: Plan, visit: VisitFile): Promise<void> {
+export async function walk(scan: Scan, root: number, plan: Plan, visit: VisitFile, own?: string): Promise<void> {
   const frames: Frame[] = [];
   try {
     const top: Directory = { fd: root, path: '/', name: '', parent: '', library: false };
@@ -54,7 +54,7 @@ export async function walk(scan: Scan, root: number, plan: Plan, visit: VisitFil
         closeSync(frame.directory.fd);
         continue;
       }
-      const next = enter(scan, frame, name, plan, frames.length);
+      const next = enter(scan, frame, name, plan, frames.length, own);
       if (next === undefined) continue;
       frames.push(next);
       next.names = await list(scan, next.directory, visit);
@@ -66,7 +66,14 @@ export async function walk(scan: Scan, root: number, plan: Plan, visit: VisitFil
   }
 }
 
-function enter(scan: Scan, { directory, device }: Frame, name: string, plan: Plan, depth: number): Frame | undefined {
+function enter(
+  scan: Scan,
+  { directory, device }: Frame,
+  name: string,
+  plan: Plan,
+  depth: number,
+  own: string | undefined,
+): Frame | undefined {
   const path = directory.path === '/' ? `/${name}` : `${directory.path}/${name}`;
   const decision = plan.get(path);
   if (decision !== undefined && decision !== 'walk') {
@@ -90,7 +97,7 @@ function enter(scan: Scan, { directory, device }: Frame, name: string, plan: Pla
         return undefined;
       }
     }
-    const library = directory.library || LIBRARIES.has(name);
+    const library = directory.library || LIBRARIES.has(name) || path === own;
     return { directory: { fd, path, name, parent: directory.name, library }, device: dev, names: [] };
   } catch (error) {
     if (fd !== undefined) closeSync(fd);

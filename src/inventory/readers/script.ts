@@ -31,8 +31,8 @@ const PATHS: ReadonlyMap<string, RegExp> = new Map(
     new RegExp(`(?<![\\w.:])${quote(address)}\\]?(?::80)?(/[^\\s"'\`<>|;)]*)`, 'g'),
   ]),
 );
-/** A line that is all comment, in the languages that scripts and unit files are written in. */
-const COMMENT = /^\s*(?:#(?!!)|\/\/|;|--\s|\*|rem\s)/i;
+/** A line that is all comment, in the languages that scripts and unit files are written in; `* * * * *` is a crontab's. */
+const COMMENT = /^\s*(?:#(?!!)|\/\/|;|--\s|\*\s(?!\s*[\d*])|rem\s)/i;
 /** Signs that a file which names the address asks there: it may as well keep others away from it (a firewall, no_proxy). */
 const ASKS = /meta-?data|user-?data|\blatest\b|\bcurl\b|\bwget\b|https?:|urlopen|requests\.|fetch\(/i;
 
