@@ -47,35 +47,55 @@ static void decode_octal(char *text)
 	*to = '\0';
 }
 
+/* Every cgroup but the tree's root has this file. */
+static bool is_tree_root(int fd)
+{
+	return faccessat(fd, "cgroup.type", F_OK, 0) != 0 && errno == ENOENT;
+}
+
+/*
+ * The root of the tree wherever it is mounted, else that of this process's cgroup namespace. In a container /sys/fs/cgroup is the
+ * latter; the host's, where it was mounted as well, has a root of "/../.." there (cgroup_namespaces(7)).
+ */
 static int open_mounted(struct imds_cgroup_root *root)
 {
 	FILE *mounts = fopen("/proc/self/mountinfo", "re");
 	char *line = NULL;
 	size_t size = 0;
-	int fd = -1;
+	int found = -1;
+	bool whole = false;
 
 	if (!mounts)
 		return -1;
-	while (fd < 0 && getline(&line, &size, mounts) > 0) {
+	while (!whole && getline(&line, &size, mounts) > 0) {
 		char *words[5], *rest = line, *type;
-		int n = 0;
+		int n = 0, fd;
 
 		/* id parent major:minor root mountpoint options … - type source options */
 		while (n < 5 && (words[n] = strsep(&rest, " ")))
 			n++;
-		if (n < 5 || !rest || strcmp(words[3], "/") != 0)
+		if (n < 5 || !rest)
 			continue;
 		type = strstr(rest, " - ");
 		if (!type || strncmp(type + 3, "cgroup2 ", 8) != 0)
 			continue;
 		decode_octal(words[4]);
 		fd = open(words[4], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0)
-			snprintf(root->path, sizeof(root->path), "%s", words[4]);
+		if (fd < 0)
+			continue;
+		whole = is_tree_root(fd);
+		if (!whole && (found >= 0 || strcmp(words[3], "/") != 0)) {
+			close(fd);
+			continue;
+		}
+		if (found >= 0)
+			close(found);
+		found = fd;
+		snprintf(root->path, sizeof(root->path), "%s", words[4]);
 	}
 	free(line);
 	fclose(mounts);
-	return fd;
+	return found;
 }
 
 /* A mount of the one cgroup v2 tree that has no place in any mount namespace and ends with its file descriptor. */
@@ -111,8 +131,7 @@ int imds_open_cgroup_root(struct imds_cgroup_root *root, struct imds_error *erro
 	if (root->fd < 0)
 		return imds_fail(error, IMDS_ERROR_NO_CGROUP2, "no cgroup v2 tree is mounted and mounting one failed: %s",
 				 strerror(errno));
-	/* Every cgroup but the tree's root has this file. */
-	root->namespaced = faccessat(root->fd, "cgroup.type", F_OK, 0) == 0;
+	root->namespaced = !is_tree_root(root->fd);
 	return 0;
 }
 

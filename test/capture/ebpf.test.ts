@@ -467,16 +467,29 @@ while s.recv(4096): pass`;
       expect(description).toMatch(/, cgroup v2 mounted privately, ring of 64 KiB/);
     });
 
-    it('says that it sees a cgroup namespace only, where it runs in one', async () => {
-      const group = join(cgroupMount(), `imds-test-ns-${process.pid}`);
-      mkdirSync(group);
-      try {
-        const enter = `echo $$ > ${group}/cgroup.procs; exec unshare -C "$@"`;
-        const { description } = await fixture('sh', '-c', enter, 'sh');
+    describe('in a cgroup namespace, as in a container', () => {
+      const root = cgroupMount();
+      const group = join(root, `imds-test-ns-${process.pid}`);
+      beforeAll(() => mkdirSync(group));
+      afterAll(() => rmdirSync(group));
+      /** After `before`, its own tree is mounted where the host's was. */
+      const contained = (before: string) => {
+        const own = `${before}; umount -l ${root} && mount -t cgroup2 none ${root} && exec "$@"`;
+        const enter = `echo $$ > ${group}/cgroup.procs; exec unshare -C -m sh -c '${own}' sh "$@"`;
+        return fixture('sh', '-c', enter, 'sh');
+      };
+
+      it('says that it sees the namespace only', async () => {
+        const { description } = await contained('true');
         expect(description).toMatch(/of this cgroup namespace only: processes outside of it are not seen/);
-      } finally {
-        rmdirSync(group);
-      }
+      });
+
+      it("finds the host's tree, wherever it is mounted, and sees all", async () => {
+        const host = mkdtempSync(join(tmpdir(), 'imds-host-cgroup-'));
+        const { description } = await contained(`mount --bind ${root} ${host} && mount -o remount,bind,ro ${host}`);
+        rmdirSync(host);
+        expect(description).toContain(`, cgroup v2 at ${host}, ring of`);
+      });
     });
 
     it.each([
