@@ -3,6 +3,7 @@ import { attribution } from './attribution.js';
 import { delay } from './delay.js';
 import { type Field, openField } from './field.js';
 import { fullSpeed } from './full-speed.js';
+import { inventorySpeed } from './inventory.js';
 import { memory } from './memory.js';
 import { missPath } from './miss-path.js';
 import { moderatePace } from './moderate-pace.js';
@@ -41,6 +42,11 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     rounds: [1, 1],
     requests: [400_000, 10_000_000],
     run: (_field, _rounds, packets) => replayMemory(packets),
+  },
+  inventory: {
+    rounds: [1, 3],
+    requests: [100_000, 1_000_000],
+    run: (_field, ...amounts) => inventorySpeed(...amounts),
   },
 };
 
