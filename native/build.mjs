@@ -9,13 +9,13 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-// Linked statically, in the order of their dependence. libelf has needed zstd since 0.189; compressed packet files are
-// read where it is there.
+// In the order of their dependence. Linked statically where the system has the archive; RHEL and its like have none of some.
+// libelf has needed zstd since 0.189; compressed packet files are read where it is there.
 const LIBRARIES = [
-  { name: 'libbpf.a', needed: true },
-  { name: 'libelf.a', needed: true },
-  { name: 'libz.a', needed: true },
-  { name: 'libzstd.a', needed: false },
+  { name: 'bpf', needed: true },
+  { name: 'elf', needed: true },
+  { name: 'z', needed: true },
+  { name: 'zstd', needed: false },
 ];
 
 function fail(message) {
@@ -23,21 +23,21 @@ function fail(message) {
   process.exit(1);
 }
 
-/** Absolute path of a static library as the compiler finds it; undefined if there is none. */
-function findLibrary(name) {
-  const result = spawnSync('gcc', [`-print-file-name=${name}`], { encoding: 'utf8' });
+/** Absolute path of a library's file as the compiler finds it; undefined if there is none. */
+function findFile(file) {
+  const result = spawnSync('gcc', [`-print-file-name=${file}`], { encoding: 'utf8' });
   if (result.error) fail(`gcc could not be started: ${result.error.message}`);
   const path = result.stdout.trim();
   return path.startsWith('/') ? path : undefined;
 }
 
 const libraries = LIBRARIES.map(({ name, needed }) => {
-  const path = findLibrary(name);
-  if (!path && needed) fail(`${name} is not installed: run npm run setup`);
+  const path = findFile(`lib${name}.a`) ?? findFile(`lib${name}.so`);
+  if (!path && needed) fail(`lib${name} is not installed: run npm run setup`);
   return path;
 }).filter((path) => path !== undefined);
 
-const zstd = libraries.some((path) => path.endsWith('libzstd.a')) ? 1 : 0;
+const zstd = libraries.some((path) => path.includes('libzstd.')) ? 1 : 0;
 
 const prefix = join(dirname(process.execPath), '..');
 const offline = existsSync(join(prefix, 'include/node/common.gypi')) ? [`--nodedir=${prefix}`] : [];

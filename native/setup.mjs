@@ -15,7 +15,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const ifNeeded = process.argv.includes('--if-needed');
 const forTests = process.argv.includes('--test');
 
-// What must be there, how to see it, and the package that brings it with each package manager.
+// What must be there, how to see it, and the packages that bring it with each package manager. `a|b`: the first that the
+// release has. `a?`: only where it has it; the build then takes the shared library, or the test says that it is skipped.
 const NEEDS = [
   { command: 'gcc', apt: 'gcc', dnf: 'gcc' },
   { file: 'sys/types.h', apt: 'libc6-dev', dnf: 'glibc-devel' },
@@ -23,10 +24,10 @@ const NEEDS = [
   { command: 'g++', apt: 'g++', dnf: 'gcc-c++' }, // node-gyp's make files name it
   { command: 'python3', apt: 'python3', dnf: 'python3' }, // node-gyp runs on it
   { command: 'clang', apt: 'clang', dnf: 'clang' },
-  { file: 'bpf/libbpf.h', apt: 'libbpf-dev', dnf: 'libbpf-devel libbpf-static' },
-  { file: 'libelf.h', apt: 'libelf-dev', dnf: 'elfutils-libelf-devel elfutils-libelf-devel-static' },
-  { file: 'zlib.h', apt: 'zlib1g-dev', dnf: 'zlib-devel zlib-static' },
-  { file: 'zstd.h', apt: 'libzstd-dev', dnf: 'libzstd-devel' },
+  { file: 'bpf/libbpf.h', apt: 'libbpf-dev', dnf: 'libbpf-devel libbpf-static?' },
+  { file: 'libelf.h', apt: 'libelf-dev', dnf: 'elfutils-libelf-devel elfutils-libelf-devel-static?' },
+  { file: 'zlib.h', apt: 'zlib1g-dev', dnf: 'zlib-devel zlib-static?' },
+  { file: 'zstd.h', apt: 'libzstd-dev', dnf: 'libzstd-devel libzstd-static?' },
   { file: 'pcap/pcap.h', apt: 'libpcap-dev', dnf: 'libpcap-devel' },
   { command: 'ip', apt: 'iproute2', dnf: 'iproute' },
   { command: 'curl', apt: 'curl', dnf: 'curl', test: true },
@@ -34,9 +35,8 @@ const NEEDS = [
   { command: 'tcpdump', apt: 'tcpdump', dnf: 'tcpdump', test: true },
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
-  { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
-  { command: 'chromium', apt: 'chromium|chromium', dnf: 'chromium', test: true }, // Ubuntu has none: then that test is skipped
-  { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt', test: true },
+  { command: 'chromium', apt: 'chromium?', dnf: 'chromium?', test: true }, // Ubuntu has none
+  { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt?', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
 
@@ -101,28 +101,51 @@ function installSystemPackages() {
   if (!manager)
     fail(`${wanted} missing, and neither apt-get nor dnf is here: install them with this system's package manager`);
   const packages = missing.flatMap((need) => need[manager].split(' '));
-  const command = manager === 'apt' ? 'apt-get install -y --no-install-recommends' : 'dnf install -y';
+  const { command, prepare } = MANAGERS[manager];
   if (process.getuid() !== 0)
-    fail(`${wanted} missing: run as root, or install them first: ${command} ${packages.join(' ')}`);
-  process.stdout.write(`setup: installing ${packages.join(' ')}\n`);
-  if (manager === 'apt') {
-    run('apt-get', ['update', '-q']);
-    run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages.flatMap(resolveAlternatives)], {
-      DEBIAN_FRONTEND: 'noninteractive',
-    });
-  } else {
-    run('dnf', ['install', '-y', ...packages]);
-  }
+    fail(`${wanted} missing: run as root, or install them first: ${command.join(' ')} ${packages.join(' ')}`);
+  prepare?.();
+  const chosen = packages.flatMap((names) => choose(names, manager));
+  process.stdout.write(`setup: installing ${chosen.join(' ')}\n`);
+  const [program, ...args] = command;
+  if (chosen.length > 0)
+    run(program, [...args, ...extraRepositories(manager), ...chosen], { DEBIAN_FRONTEND: 'noninteractive' });
 }
 
-/** `a|b|c`: the first that this release has (asked after apt-get update). */
-function resolveAlternatives(names) {
-  const all = names.split('|');
-  if (all.length === 1) return all;
-  const known = all.find((name) =>
-    /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? ''),
-  );
-  return known ? [known] : [];
+function output(command, args) {
+  return spawnSync(command, args, { encoding: 'utf8' }).stdout ?? '';
+}
+
+const MANAGERS = {
+  apt: {
+    command: ['apt-get', 'install', '-y', '-q', '--no-install-recommends'],
+    prepare: () => run('apt-get', ['update', '-q']),
+    has: (name) => /Candidate: (?!\(none\))/.test(output('apt-cache', ['policy', name])),
+  },
+  dnf: {
+    command: ['dnf', 'install', '-y'],
+    has: (name) => output('dnf', ['-q', 'repoquery', ...extraRepositories('dnf'), name]).trim() !== '',
+  },
+};
+
+/** Where RHEL and its like keep headers and static libraries, in a repository that is there but not enabled. */
+const BUILDERS = /^(crb|powertools|codeready-builder-\S+-rpms|ol\d+_codeready_builder)\b/gm;
+let builders;
+
+function extraRepositories(manager) {
+  if (manager !== 'dnf') return [];
+  builders ??= [...output('dnf', ['-q', 'repolist', '--disabled']).matchAll(BUILDERS)].map((match) => match[1]);
+  return builders.map((name) => `--enablerepo=${name}`);
+}
+
+/** One entry of NEEDS' packages as what to install: `a`, `a|b` or `a?`. */
+function choose(names, manager) {
+  const optional = names.endsWith('?');
+  const all = names.replace(/\?$/, '').split('|');
+  if (all.length === 1 && !optional) return all;
+  const known = all.find(MANAGERS[manager].has);
+  if (known === undefined && !optional) fail(`this release has none of ${all.join(', ')}`);
+  return known === undefined ? [] : [known];
 }
 
 /** Does a step whose result is missing or older than its sources, and notes on the result that it was looked at. */

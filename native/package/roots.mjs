@@ -25,8 +25,8 @@ function binfmt(target, interpreter) {
 }
 
 /**
- * Runs a shell script as root in a mount and a process namespace of its own, so that nothing it mounts outlives it. For
- * another processor also in a user namespace: there programs of that processor are qemu's (binfmt_misc is a user namespace's
+ * Runs a shell script as root in a mount namespace of its own, so that nothing it mounts outlives it. For another processor
+ * also in a process and a user namespace: there programs of that processor are qemu's (binfmt_misc is a user namespace's
  * own since Linux 6.7), and the machine's other users see nothing of it.
  * @returns {Promise<{ status: number, output: string }>} both outputs, in the order in which they came
  */
@@ -36,16 +36,18 @@ export async function runIsolated(arch, target, script, args) {
   try {
     const gate = join(folder, 'gate');
     run('mkfifo', [gate]);
-    const lines = [`read -r go < ${gate}`, 'mount -t proc proc /proc'];
+    const lines = [`read -r go < ${gate}`];
     if (foreign) {
       if (!existsSync(QEMU[arch])) throw new Error(`${QEMU[arch]} is missing: apt-get install qemu-user-static`);
       const handler = join(folder, 'binfmt');
       writeFileSync(handler, binfmt(target, QEMU[arch]));
+      lines.push('mount -t proc proc /proc');
       lines.push('mount -t binfmt_misc none /proc/sys/fs/binfmt_misc');
       lines.push(`cat ${handler} > /proc/sys/fs/binfmt_misc/register`);
     }
     const inner = ['sh', '-c', `set -e\n${lines.join('\n')}\nexec bash "$@"`, 'sh', script, ...args];
-    const spaces = ['--mount', '--pid', '--fork', '--kill-child', ...(foreign ? ['--user'] : [])];
+    // A tracer is at home in the machine's own process namespace, where the kernel's process ids are.
+    const spaces = ['--mount', ...(foreign ? ['--user', '--pid', '--fork', '--kill-child'] : [])];
     // Nothing of this machine's settings, which may name files that the root does not have.
     const env = {
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
