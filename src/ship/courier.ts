@@ -53,6 +53,8 @@ export class Courier {
   ) {
     this.#backoff = backoff;
     spool.onData = () => this.#poke();
+    // What another courier had in hand when it was stopped.
+    spool.rewind();
     this.#done = this.#run();
   }
 
@@ -100,7 +102,11 @@ export class Courier {
     const limits = sender ?? FIRST_BATCH;
     const batch = await this.spool.next(Math.min(this.#limit, limits.maxRecords), limits.maxBytes);
     if (batch === undefined) {
-      if (this.#stopping) return this.#finish();
+      if (this.#stopping) {
+        if (!this.spool.isWriting) return this.#finish();
+        await sleep(1);
+        return false;
+      }
       await this.#pause((this.#marks[0]?.at ?? NEVER) - performance.now(), true);
       return false;
     }

@@ -42,7 +42,7 @@ export class Shipper implements EventSink, HasMetrics {
   readonly #isTraced: IsTraced;
   #routes: Route[] = [];
   /** What targets that are no more had counted. */
-  #droppedBefore = 0;
+  #droppedBefore: number | undefined;
 
   /** Opens the spools; sending begins at once. Throws a TracerError where a target or spool can't be used. */
   constructor(options: ShipperOptions) {
@@ -56,9 +56,10 @@ export class Shipper implements EventSink, HasMetrics {
     }));
   }
 
-  /** Events that a receiver will never get. */
-  get undelivered(): number {
-    return this.#routes.reduce((sum, route) => sum + route.dropped, this.#droppedBefore);
+  /** Events that a receiver will never get; undefined where there was never one. */
+  get undelivered(): number | undefined {
+    if (this.#routes.length === 0 && this.#droppedBefore === undefined) return undefined;
+    return this.#routes.reduce((sum, route) => sum + route.dropped, this.#droppedBefore ?? 0);
   }
 
   write(event: ShownEvent, text: TextLine): void {
@@ -70,18 +71,23 @@ export class Shipper implements EventSink, HasMetrics {
     for (const { spool } of this.#routes) await spool.room();
   }
 
-  /** Goes on with these targets: those that were there before go on undisturbed. Throws, with all as it was, where one can't be used. */
+  /**
+   * Goes on with these targets. Those that were there before go on undisturbed; a changed one goes on with what waits for
+   * it; what waits for one that is no more stays on disk. Throws, with all as it was, where one can't be used.
+   */
   async retarget(targets: readonly ShipTarget[]): Promise<void> {
-    const wanted = new Set(targets.map(keyOf));
-    const leaving = this.#routes.filter(({ target }) => !wanted.has(keyOf(target)));
+    const known = new Map(this.#routes.map((route) => [route.target.id, route]));
     for (const target of targets) checkTarget(target, this.#isTraced);
     refuseTwice(targets);
-    // First: a changed target goes on with the spool of the one that it replaces.
-    this.#routes = this.#routes.filter((route) => !leaving.includes(route));
-    for (const route of leaving) this.#droppedBefore += route.dropped;
-    await Promise.all(leaving.map((route) => route.close()));
-    const known = new Set(this.#routes.map(({ target }) => keyOf(target)));
-    this.#routes.push(...this.#openRoutes(targets.filter((target) => !known.has(keyOf(target)))));
+    const added = this.#openRoutes(targets.filter(({ id }) => !known.has(id)));
+    const ids = new Set(targets.map(({ id }) => id));
+    const leaving = this.#routes.filter(({ target }) => !ids.has(target.id));
+    this.#routes = [...this.#routes.filter((route) => !leaving.includes(route)), ...added];
+    for (const { dropped } of leaving) this.#droppedBefore = (this.#droppedBefore ?? 0) + dropped;
+    await Promise.all([
+      ...leaving.map((route) => route.close()),
+      ...targets.map((target) => known.get(target.id)?.change(target)),
+    ]);
   }
 
   /** Brings what waits, within 3 s; what is left is sent after the next start. */
@@ -107,37 +113,76 @@ export class Shipper implements EventSink, HasMetrics {
 /** One target with its spool. */
 class Route {
   readonly spool: Spool;
-  readonly courier: Courier;
-  readonly #maker: MessageMaker;
-  readonly #say: (message: string) => void;
+  target: ShipTarget;
+  /** What couriers before this one counted. */
+  #sent = 0;
+  #refused = 0;
+  #failures = 0;
+  #courier: Courier;
+  #maker: MessageMaker;
+  readonly #options: ShipperOptions;
+  readonly #isTraced: IsTraced;
 
-  constructor(
-    readonly target: ShipTarget,
-    { spoolDir, spoolBytes, context, say }: ShipperOptions,
-    isTraced: IsTraced,
-  ) {
-    this.#maker = new MessageMaker(target, context);
-    this.#say = (message) => say(`--ship ${target.name}: ${message}`);
-    this.spool = new Spool(join(spoolDir, target.id), spoolBytes);
-    this.courier = new Courier(this.spool, opener(target, context, isTraced), () => {
-      const { problem } = this.courier;
-      this.#say(problem === undefined ? 'events arrive again' : `${problem}; events wait in the spool`);
-    });
+  constructor(target: ShipTarget, options: ShipperOptions, isTraced: IsTraced) {
+    this.target = target;
+    this.#options = options;
+    this.#isTraced = isTraced;
+    this.#maker = new MessageMaker(target, options.context);
+    this.spool = new Spool(join(options.spoolDir, target.id), options.spoolBytes);
+    this.#courier = this.#send();
   }
 
+  get sent(): number {
+    return this.#sent + this.#courier.sent;
+  }
+  get failures(): number {
+    return this.#failures + this.#courier.failures;
+  }
   get dropped(): number {
-    return this.spool.dropped + this.courier.refused;
+    return this.spool.dropped + this.#refused + this.#courier.refused;
+  }
+  get isUp(): boolean {
+    return this.#courier.problem === undefined;
   }
 
   write(event: ShownEvent, text: TextLine, shared: SharedForms): void {
     this.spool.append(this.#maker.make(event, text, shared));
   }
 
+  /** The same receiver, but for certificates, headers and the like. */
+  async change(target: ShipTarget): Promise<void> {
+    if (keyOf(target) === keyOf(this.target)) return;
+    this.target = target;
+    this.#maker = new MessageMaker(target, this.#options.context);
+    const { sent, refused, failures } = await this.#stop();
+    this.#sent += sent;
+    this.#refused += refused;
+    this.#failures += failures;
+    this.#courier = this.#send();
+  }
+
   async close(): Promise<void> {
-    await this.courier.stop(FLUSH_MS);
+    await this.#stop();
     const left = this.spool.waitingBytes;
     await this.spool.close();
     if (left > 0) this.#say(`${left} bytes of events wait in ${this.spool.path} for the next start`);
+  }
+
+  async #stop(): Promise<Courier> {
+    await this.#courier.stop(FLUSH_MS);
+    return this.#courier;
+  }
+
+  #send(): Courier {
+    const courier = new Courier(this.spool, opener(this.target, this.#options.context, this.#isTraced), () => {
+      const { problem } = courier;
+      this.#say(problem === undefined ? 'events arrive again' : `${problem}; events wait in the spool`);
+    });
+    return courier;
+  }
+
+  #say(message: string): void {
+    this.#options.say(`--ship ${this.target.name}: ${message}`);
   }
 }
 
@@ -155,7 +200,7 @@ const METRICS: readonly (Omit<Metric, 'read' | 'labels'> & { read: (route: Route
     name: 'ship_sent_total',
     help: 'Events that arrived at the receiver.',
     type: 'counter',
-    read: ({ courier }) => courier.sent,
+    read: ({ sent }) => sent,
   },
   {
     name: 'ship_dropped_total',
@@ -167,7 +212,7 @@ const METRICS: readonly (Omit<Metric, 'read' | 'labels'> & { read: (route: Route
     name: 'ship_failures_total',
     help: 'Attempts to send that failed, and are made again.',
     type: 'counter',
-    read: ({ courier }) => courier.failures,
+    read: ({ failures }) => failures,
   },
   {
     name: 'ship_spool_failures_total',
@@ -185,7 +230,7 @@ const METRICS: readonly (Omit<Metric, 'read' | 'labels'> & { read: (route: Route
     name: 'ship_up',
     help: 'Whether the last attempt to send went well.',
     type: 'gauge',
-    read: ({ courier }) => (courier.problem === undefined ? 1 : 0),
+    read: ({ isUp }) => (isUp ? 1 : 0),
   },
 ];
 

@@ -124,8 +124,16 @@ export class Spool {
 
   /** Bytes of records that are not acknowledged. */
   get waitingBytes(): number {
-    const onDisk = this.#files.reduce((sum, { size }) => sum + size, 0);
-    return onDisk - (this.#files[0]?.id === this.#acked.file ? this.#acked.offset : 0) + this.#memoryBytes;
+    const { file, offset } = this.#acked;
+    const onDisk = this.#files.reduce((sum, { id, size }) => {
+      return id < file ? sum : sum + size - (id === file ? offset : 0);
+    }, 0);
+    return onDisk + this.#memoryBytes;
+  }
+
+  /** Records are on their way to the disk: soon there is more to read. */
+  get isWriting(): boolean {
+    return this.#memory.length > 0 && this.#failing === undefined && !this.#closed;
   }
 
   /** Adds a record. Returns at once, never throws; what has no room is counted as dropped. */
