@@ -12,7 +12,10 @@ const EXIT_INTERNAL = 70;
 /** In the order of the help. Loaded when needed: all of them together take longer than a small file's replay. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['trace', async () => (await import('./trace.js')).traceCommand()],
+  ['audit', async () => (await import('./audit.js')).auditCommand()],
   ['replay', async () => (await import('./replay.js')).replayCommand()],
+  ['report', async () => (await import('./report.js')).reportCommand()],
+  ['inventory', async () => (await import('./inventory.js')).inventoryCommand()],
   ['lab', async () => (await import('./lab.js')).labCommand()],
   ['doctor', async () => (await import('./doctor.js')).doctorCommand()],
   ['service', async () => (await import('./service.js')).serviceCommand()],
@@ -31,6 +34,8 @@ Examples:
   imds-tracer trace --provider aws           … to that of AWS
   imds-tracer trace --lab                    … and run sample clients in a private network namespace
   imds-tracer replay capture.pcapng          the same analysis over a packet file
+  imds-tracer report /var/log/imds           what the logs say, of one host or of many
+  imds-tracer inventory                      installed SDKs and scripts that go without a token
   imds-tracer doctor                         what this host can do
   grep WARNING /var/log/imds/imds-trace.*    every request without a token
 

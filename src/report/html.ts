@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { AuditResult, InventoryEntry, SwitchAdvice } from '../audit/types.js';
 import type { Severity } from '../imds/types.js';
+import type { ReportResult } from './fleet.js';
+import type { HostResult } from './hosts.js';
 import { clientsSection, commandBlock, sourceLink } from './html/clients.js';
 import { html, Markup } from './html/markup.js';
 import { SCRIPT } from './html/script.js';
@@ -15,7 +17,7 @@ const MAX_INVENTORY = 1_000;
  * An audit's result, or a report's, as one HTML page that asks for nothing from anywhere: its content security policy
  * allows its own style and script by their hashes and nothing else, so that nothing from an argv or a path can run.
  */
-export function renderHtml(result: AuditResult, about: { version: string }): string {
+export function renderHtml(result: AuditResult & Partial<ReportResult>, about: { version: string }): string {
   const policy = `default-src 'none'; style-src '${hashOf(STYLE)}'; script-src '${hashOf(SCRIPT)}'; base-uri 'none'; form-action 'none'`;
   const ofHosts = result.totals.hosts > 1;
   const title = `${AUDIT_VERDICTS[result.verdict].title}: ${result.host}`;
@@ -32,13 +34,15 @@ export function renderHtml(result: AuditResult, about: { version: string }): str
 </head>
 <body>
 <header>
-<div class="about"><span>Metadata access audit of <b>${result.host}</b></span><span>${utc(result.started)} to ${utc(result.ended)}</span><span>traced for ${duration(result.traced_seconds)}</span></div>
+<div class="about"><span>Metadata access ${result.logs === undefined ? 'audit' : 'report'} of <b>${result.host}</b></span><span>${utc(result.started)} to ${utc(result.ended)}</span><span>traced for ${duration(result.traced_seconds)}${ofHosts && ' in all hosts together'}</span></div>
 ${verdictBanner(result)}
 ${figures(result, ofHosts)}
 </header>
 <main>
 ${coverageSection(result)}
 ${timelineSection(result.timeline)}
+${crossCheckSection(result.cross_check)}
+${ofHosts && hostsSection(result.hosts ?? [], result.totals.hosts)}
 ${clientsSection(result.clients, result.other, ofHosts)}
 ${pathsSection(result)}
 ${switchesSection(result.switches)}
@@ -91,6 +95,30 @@ function coverageSection({ coverage }: AuditResult): Markup {
             html`<li>${text}${times !== undefined && html` <span class="quiet">(${count(times)})</span>`}</li>`,
         )}</ul>`
   }</div>
+</section>`;
+}
+
+function crossCheckSection(check: ReportResult['cross_check']): Markup | false {
+  if (check === undefined) return false;
+  return html`<section aria-labelledby="cross-check">
+<h2 id="cross-check">Against the cloud's own counter</h2>
+<div class="card"><span class="badge ${check.accounted ? 'k-ok' : 'k-too_old'}">${check.accounted ? 'accounted for' : 'not accounted for'}</span> ${check.text}</div>
+</section>`;
+}
+
+const MAX_HOSTS = 1_000;
+
+function hostsSection(hosts: readonly HostResult[], total: number): Markup {
+  const shown = hosts.slice(0, MAX_HOSTS);
+  return html`<section aria-labelledby="hosts">
+<h2 id="hosts">Hosts</h2>
+<div class="scroll tall"><table>
+<thead><tr><th scope="col">Host</th><th scope="col">Verdict</th><th scope="col" class="number">Without token</th><th scope="col" class="number">Requests</th><th scope="col">Last seen</th><th scope="col">Lacks</th></tr></thead>
+<tbody>${shown.map(
+    (host) =>
+      html`<tr><td>${host.name}</td><td><span class="badge h-${host.verdict}">${AUDIT_VERDICTS[host.verdict].title}</span></td><td class="number">${count(host.normal_mode)}</td><td class="number">${count(host.requests)}</td><td class="time">${utc(host.last_seen)}</td><td class="quiet">${host.coverage.join(', ')}</td></tr>`,
+  )}</tbody></table></div>
+${total > shown.length && html`<p class="quiet">${plural(total - shown.length, 'further host')} in the JSON report.</p>`}
 </section>`;
 }
 

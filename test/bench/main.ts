@@ -8,6 +8,7 @@ import { memory } from './memory.js';
 import { missPath } from './miss-path.js';
 import { moderatePace } from './moderate-pace.js';
 import { replayMemory, replaySpeed } from './replay.js';
+import { report } from './report.js';
 import type { Row } from './rows.js';
 import { startTime } from './start-time.js';
 import { formatJson, formatTable } from './table.js';
@@ -47,6 +48,11 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
     rounds: [1, 3],
     requests: [100_000, 1_000_000],
     run: (_field, ...amounts) => inventorySpeed(...amounts),
+  },
+  report: {
+    rounds: [1, 1],
+    requests: [200_000, 10_000_000],
+    run: (_field, ...amounts) => report(...amounts),
   },
 };
 

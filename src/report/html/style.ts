@@ -45,6 +45,7 @@ header .about { color: var(--quiet); font-size: 13px; display: flex; flex-wrap: 
 .card, .timeline, .scroll { background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 .card, .timeline { padding: 14px 16px; }
 .scroll { overflow-x: auto; }
+.tall { max-height: 420px; overflow-y: auto; }
 .timeline svg { width: 100%; height: auto; display: block; font-size: 12px; }
 .timeline text { fill: var(--quiet); }
 .timeline .grid { stroke: var(--line); stroke-width: 1; }
@@ -70,9 +71,9 @@ td.time { white-space: nowrap; }
 .code, .name { overflow-wrap: anywhere; }
 pre { background: var(--code); border-radius: 6px; padding: 8px 10px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 6px 0; }
 .badge { display: inline-block; border-radius: 20px; padding: 1px 9px; font-size: 13px; white-space: nowrap; border: 1px solid var(--line); background: var(--code); }
-.i-breaks, .i-broken, .k-too_old { color: var(--bad); background: var(--bad-soft); border-color: var(--bad); }
-.i-unknown, .i-no_token, .i-fails_anyway { color: var(--ask); background: var(--ask-soft); border-color: var(--ask); }
-.i-none, .k-ok { color: var(--good); background: var(--good-soft); border-color: var(--good); }
+.i-breaks, .i-broken, .k-too_old, .h-not_ready { color: var(--bad); background: var(--bad-soft); border-color: var(--bad); }
+.i-unknown, .i-no_token, .i-fails_anyway, .h-inconclusive { color: var(--ask); background: var(--ask-soft); border-color: var(--ask); }
+.i-none, .k-ok, .h-ready { color: var(--good); background: var(--good-soft); border-color: var(--good); }
 .severity { font-size: 13px; }
 .s-critical { color: var(--bad); font-weight: 700; } .s-high { color: var(--bad); } .s-low { color: var(--quiet); }
 .filters { display: flex; flex-wrap: wrap; gap: 10px 16px; align-items: end; margin-bottom: 10px; font-size: 13px; color: var(--quiet); }
@@ -123,7 +124,7 @@ footer { margin-top: 40px; color: var(--quiet); font-size: 13px; }
   .filters, .copy { display: none !important; }
   .client[hidden] { display: table-row-group !important; }
   .detail[hidden] { display: table-row !important; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; max-height: none; }
   .summary, .verdict, .figure, .timeline { break-inside: avoid; }
   h2 { break-after: avoid; }
   * { print-color-adjust: exact; }

@@ -1,0 +1,86 @@
+import { opendir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { usageError } from '../errors.js';
+import { escapeText } from '../output/escape.js';
+
+/** Event logs by name, in a folder: the current one, rotated ones (by the tracer, logrotate or a copy of many hosts), compressed ones. */
+const LOG_NAME = /^imds-events.*(?:ndjson|\.gz|\.\d+|-\d{8})$|\.(?:ndjson|jsonl)(?:\.\d+)?(?:\.gz)?$/;
+/** Folders in folders: deeper there is no log, but perhaps a loop of mounts. */
+const MAX_DEPTH = 16;
+const MAX_FILES = 1_000_000;
+
+export interface LogFile {
+  path: string;
+  /** As it lies there. */
+  bytes: number;
+}
+
+export interface FoundLogs {
+  /** By folder, each folder's together: they are of one host as a rule, so that few sums are kept twice. */
+  groups: LogFile[][];
+  bytes: number;
+  /** What could not be looked into, for people. */
+  problems: string[];
+}
+
+/**
+ * The event logs under `paths`: files as they are named, of folders those that look like event logs. A file that is reached in
+ * two ways counts once. Throws a usage error for a path that is not there.
+ */
+export async function findLogs(paths: readonly string[]): Promise<FoundLogs> {
+  const found: FoundLogs = { groups: [], bytes: 0, problems: [] };
+  const seen = new Set<string>();
+  let files = 0;
+
+  const take = async (path: string, group: LogFile[]): Promise<void> => {
+    const { dev, ino, size } = await stat(path);
+    const identity = `${dev} ${ino}`;
+    if (seen.has(identity)) return;
+    seen.add(identity);
+    if (++files > MAX_FILES) throw usageError('IMDS_REPORT_FILES', `there are more than ${MAX_FILES} files`);
+    group.push({ path, bytes: size });
+    found.bytes += size;
+  };
+
+  const walk = async (folder: string, depth: number): Promise<void> => {
+    const group: LogFile[] = [];
+    const below: string[] = [];
+    try {
+      for await (const entry of await opendir(folder)) {
+        const path = join(folder, entry.name);
+        // Links are left alone: one could lead out of the folder, or in a circle.
+        if (entry.isDirectory()) below.push(path);
+        else if (entry.isFile() && LOG_NAME.test(entry.name)) await take(path, group);
+      }
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      found.problems.push(escapeText(`${folder}: ${error.message}`));
+    }
+    if (group.length > 0) found.groups.push(group.sort((a, b) => (a.path < b.path ? -1 : 1)));
+    if (depth >= MAX_DEPTH) {
+      for (const path of below) found.problems.push(`${escapeText(path)}: too deep`);
+      return;
+    }
+    for (const path of below.sort()) await walk(path, depth + 1);
+  };
+
+  for (const path of paths) {
+    let isFolder: boolean;
+    try {
+      isFolder = (await stat(path)).isDirectory();
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      throw usageError('IMDS_REPORT_PATH', escapeText(`cannot read ${path}: ${error.message}`));
+    }
+    if (isFolder) {
+      await walk(path, 0);
+      continue;
+    }
+    const group: LogFile[] = [];
+    await take(path, group);
+    if (group.length > 0) found.groups.push(group);
+  }
+  return found;
+}
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error;
