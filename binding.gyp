@@ -67,7 +67,8 @@
       'conditions': [['zstd==1', {'defines': ['IMDS_HAVE_ZSTD']}]],
       'include_dirs': ['native', '<(INTERMEDIATE_DIR)'],
       'cflags': ['-std=gnu11', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'],
-      'ldflags': ['-Wl,--version-script=<(module_root_dir)/native/exports.map', '-Wl,--wrap=stderr', '-Wl,-z,defs', '-Wl,-z,relro,-z,now', '-pthread'],
+      # nodelete: a process that ends in haste unloads the library while a thread is still in its last instructions.
+      'ldflags': ['-Wl,-z,nodelete', '-Wl,--version-script=<(module_root_dir)/native/exports.map', '-Wl,--wrap=stderr', '-Wl,-z,defs', '-Wl,-z,relro,-z,now', '-pthread'],
       'libraries': ['<@(static_libraries)', '-lpcap'],
     },
   ],

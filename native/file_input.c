@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,6 +38,8 @@ struct imds_input {
 	ZSTD_DStream *zstd;
 #endif
 	bool in_frame; /* a compressed stream has begun and not ended */
+	void (*on_wait)(void *argument);
+	void *on_wait_argument;
 	char error[160];
 };
 
@@ -71,6 +74,12 @@ struct imds_input *imds_input_new(int fd, int cancel_fd)
 	return input;
 }
 
+void imds_input_on_wait(struct imds_input *input, void (*on_wait)(void *argument), void *argument)
+{
+	input->on_wait = on_wait;
+	input->on_wait_argument = argument;
+}
+
 void imds_input_free(struct imds_input *input)
 {
 	if (!input)
@@ -91,6 +100,9 @@ static bool wait_for_bytes(struct imds_input *input)
 		{ .fd = input->fd, .events = POLLIN },
 	};
 
+	/* Whoever holds something back hands it on before the wait. */
+	if (input->waits && input->on_wait && poll(fds, 2, 0) == 0)
+		input->on_wait(input->on_wait_argument);
 	do {
 		if (poll(fds, input->waits ? 2 : 1, input->waits ? -1 : 0) < 0 && errno != EINTR)
 			return false;
@@ -330,7 +342,12 @@ static ssize_t stream_read(void *cookie, char *to, size_t count)
 
 FILE *imds_input_stream(struct imds_input *input)
 {
-	return fopencookie(input, "r", (cookie_io_functions_t){ .read = stream_read });
+	FILE *stream = fopencookie(input, "r", (cookie_io_functions_t){ .read = stream_read });
+
+	/* One thread at a time reads, twice for each packet. */
+	if (stream)
+		__fsetlocking(stream, FSETLOCKING_BYCALLER);
+	return stream;
 }
 
 uint64_t imds_input_bytes(const struct imds_input *input)

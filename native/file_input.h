@@ -13,6 +13,9 @@ struct imds_input;
 struct imds_input *imds_input_new(int fd, int cancel_fd);
 void imds_input_free(struct imds_input *input);
 
+/* Called by a read before it waits for a pipe that has nothing. */
+void imds_input_on_wait(struct imds_input *input, void (*on_wait)(void *argument), void *argument);
+
 /* Up to `count` bytes, without taking them; fewer only at the end. -1 on errors. count: at most 64. */
 int64_t imds_input_peek(struct imds_input *input, uint8_t *to, size_t count);
 

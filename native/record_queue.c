@@ -25,6 +25,7 @@ struct chunk {
 };
 
 #define CHUNK_ROOM (CHUNK_BYTES - sizeof(struct chunk))
+_Static_assert(CHUNK_ROOM >= IMDS_PUT_MAX, "a chunk holds what is put at once");
 _Static_assert(CHUNK_ROOM >= IMDS_RECORD_MAX, "a chunk holds a record of any size");
 
 struct imds_queue {
@@ -150,18 +151,24 @@ static int append(struct imds_queue *queue, const void *record, size_t length)
 int imds_queue_put(struct imds_queue *queue, const void *record, bool wait)
 {
 	struct imds_header header;
-	int result;
 
 	memcpy(&header, record, sizeof(header));
+	return imds_queue_put_all(queue, record, header.length, wait);
+}
+
+int imds_queue_put_all(struct imds_queue *queue, const void *records, size_t length, bool wait)
+{
+	int result;
+
 	pthread_mutex_lock(&queue->lock);
-	while (wait && !queue->cancelled && !has_room(queue, header.length))
+	while (wait && !queue->cancelled && !has_room(queue, length))
 		pthread_cond_wait(&queue->room, &queue->lock);
 	if (queue->cancelled)
 		result = -ECANCELED;
-	else if (!has_room(queue, header.length))
+	else if (!has_room(queue, length))
 		result = -ENOBUFS;
 	else
-		result = append(queue, record, header.length);
+		result = append(queue, records, length);
 	if (!result && queue->taker_waits) {
 		queue->taker_waits = false;
 		signal_taker(queue);

@@ -24,6 +24,10 @@ bool imds_queue_reserve(struct imds_queue *queue);
  */
 int imds_queue_put(struct imds_queue *queue, const void *record, bool wait);
 
+/* The same for records that follow one another, IMDS_PUT_MAX bytes at most: one turn of the lock and one signal for all. */
+#define IMDS_PUT_MAX (128 * 1024 - 64)
+int imds_queue_put_all(struct imds_queue *queue, const void *records, size_t length, bool wait);
+
 /* Nothing will be put any more: takers get what is there, then -ENODATA. */
 void imds_queue_end(struct imds_queue *queue);
 

@@ -17,6 +17,8 @@
 #include "source.h"
 
 #define QUEUE_BYTES (1024 * 1024)
+/* No record waits for longer than it takes to read so many packets of whomever. */
+#define HELD_FRAMES 16384
 
 struct file_source {
 	struct imds_input *input;
@@ -25,6 +27,9 @@ struct file_source {
 	struct imds_pcapng *pcapng; /* or that */
 	struct imds_tap tap;
 	struct imds_queue *queue;
+	uint8_t *held; /* records that will be put into the queue together */
+	uint32_t held_bytes;
+	uint32_t held_since; /* frames that were read since the first of them */
 	pthread_t thread;
 	bool running;
 	int cancel_fd;
@@ -93,30 +98,65 @@ static void note_unreadable(struct file_source *source)
 		 (unsigned long long)source->unreadable, name ? name : "unknown", source->unreadable_type);
 }
 
+/* Puts what is held into the queue, and waits for room there. False once nobody will take it. */
+static bool put_held(struct file_source *source)
+{
+	uint32_t length = source->held_bytes;
+	int result;
+
+	source->held_bytes = 0;
+	source->held_since = 0;
+	if (length == 0)
+		return true;
+	result = imds_queue_put_all(source->queue, source->held, length, true);
+	if (result == -ECANCELED)
+		return false;
+	for (uint32_t at = 0; at < length;) {
+		const struct imds_packet *record = (const void *)(source->held + at);
+
+		if (result == 0)
+			imds_tap_captured(&source->tap, record);
+		else
+			imds_tap_dropped(&source->tap);
+		at += record->header.length;
+	}
+	return true;
+}
+
+static void put_before_wait(void *argument)
+{
+	put_held(argument);
+}
+
+/* A record waits for others, as each turn of the lock and each signal costs more than reading a packet; but not for long. */
+static bool hold(struct file_source *source, const struct imds_packet *record)
+{
+	if (record && source->held_bytes + record->header.length > IMDS_PUT_MAX && !put_held(source))
+		return false;
+	if (record) {
+		memcpy(source->held + source->held_bytes, record, record->header.length);
+		source->held_bytes += record->header.length;
+	}
+	return ++source->held_since < HELD_FRAMES || put_held(source);
+}
+
 static void *read_file(void *argument)
 {
 	struct file_source *source = argument;
 	int result;
 
+	imds_input_on_wait(source->input, put_before_wait, source);
 	for (;;) {
 		struct imds_frame frame = { 0 };
-		const struct imds_packet *record;
 
 		result = next_frame(source, &frame);
 		if (result <= 0)
 			break;
 		note_frame(source, &frame);
-		record = imds_tap_frame(&source->tap, &frame);
-		if (!record)
-			continue;
-		result = imds_queue_put(source->queue, record, true);
-		if (result == 0)
-			imds_tap_captured(&source->tap, record);
-		else if (result == -ECANCELED)
+		if (!hold(source, imds_tap_frame(&source->tap, &frame)))
 			break;
-		else
-			imds_tap_dropped(&source->tap);
 	}
+	put_held(source);
 	source->damaged = result == -1;
 	note_unreadable(source);
 	__atomic_store_n(&source->ended, true, __ATOMIC_RELEASE);
@@ -183,6 +223,7 @@ static void source_free(void *state)
 		imds_pcapng_free(source->pcapng);
 	imds_input_free(source->input);
 	imds_queue_free(source->queue);
+	free(source->held);
 	imds_tap_free(&source->tap);
 	if (source->cancel_fd >= 0)
 		close(source->cancel_fd);
@@ -278,9 +319,10 @@ static struct imds_source *open_fd(int fd, const char *name, const struct imds_e
 	source->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	source->input = imds_input_new(fd, source->cancel_fd);
 	source->queue = imds_queue_new(QUEUE_BYTES);
+	source->held = malloc(IMDS_PUT_MAX);
 	if (!source->input)
 		close(fd);
-	if (source->cancel_fd < 0 || !source->input || !source->queue) {
+	if (source->cancel_fd < 0 || !source->input || !source->queue || !source->held) {
 		result = imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left");
 		goto end;
 	}

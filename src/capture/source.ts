@@ -18,7 +18,7 @@ const ENDS: ReadonlySet<number> = new Set([-constants.errno.EBADF, -constants.er
 /** A source of the native module behind the CaptureSource interface. The batch buffer is its own and kept as long as it. */
 export class NativeSource implements CaptureSource {
   readonly description: string;
-  readonly #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  readonly #batch: Buffer;
   readonly #stats = Buffer.alloc(Layout.stats.size);
   #closed = false;
 
@@ -26,7 +26,9 @@ export class NativeSource implements CaptureSource {
     readonly kind: CaptureSource['kind'],
     protected readonly native: NativeModule,
     protected readonly handle: Handle,
+    batchBytes = BATCH_BYTES,
   ) {
+    this.#batch = Buffer.allocUnsafeSlow(batchBytes);
     this.description = native.description(handle);
   }
 

@@ -1,7 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
+import { createRequire } from 'node:module';
+import type { Node, YAMLMap } from 'yaml';
 import { type TracerError, usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
+
+const require = createRequire(import.meta.url);
+/** Loaded for a file that is there: it takes as long as all else that a command loads. */
+const yaml = (): typeof import('yaml') => require('yaml');
 
 /** A value of the configuration, as it is written there: one text, or a list of texts. */
 export interface ConfigValue {
@@ -56,7 +61,7 @@ export const unreadable = (file: string, why: string): TracerError =>
   );
 
 function parseConfig(source: string, file: string): Map<string, ConfigValue> {
-  const lines = new LineCounter();
+  const lines = new (yaml().LineCounter)();
   const place = (offset: number): string => `${escapeText(file)}:${lines.linePos(offset).line}`;
   const refuse = (offset: number, what: string): TracerError =>
     usageError('IMDS_CONFIG_INVALID', `the configuration is wrong at ${place(offset)}: ${escapeText(what, MAX_SHOWN)}`);
@@ -68,17 +73,17 @@ function parseConfig(source: string, file: string): Map<string, ConfigValue> {
       `the configuration is wrong at ${escapeText(file)}:${deep}: it is nested too deeply`,
     );
   }
-  const document = parseDocument(source, { schema: 'failsafe', lineCounter: lines, prettyErrors: false });
+  const document = yaml().parseDocument(source, { schema: 'failsafe', lineCounter: lines, prettyErrors: false });
   const [fault] = [...document.errors, ...document.warnings];
   if (fault !== undefined) throw refuse(fault.pos[0], `it is no valid YAML: ${fault.message}`);
   const { contents } = document;
   const values = new Map<string, ConfigValue>();
-  if (contents === null || (isScalar(contents) && contents.source === '')) return values;
+  if (contents === null || (yaml().isScalar(contents) && contents.source === '')) return values;
   const offsetOf = (node: unknown): number => (node as Node | null)?.range?.[0] ?? 0;
 
   const textOf = (node: unknown, name: string): string => {
-    if (isAlias(node)) throw refuse(offsetOf(node), `${name}: aliases have no meaning here`);
-    if (!isScalar(node) || typeof node.value !== 'string')
+    if (yaml().isAlias(node)) throw refuse(offsetOf(node), `${name}: aliases have no meaning here`);
+    if (!yaml().isScalar(node) || typeof node.value !== 'string')
       throw refuse(offsetOf(node), `${name}: its value is no text`);
     checkPlain(node);
     if (node.value === '') throw refuse(offsetOf(node), `${name}: there is no value`);
@@ -89,12 +94,12 @@ function parseConfig(source: string, file: string): Map<string, ConfigValue> {
     if (node.tag !== undefined) throw refuse(offsetOf(node), `the tag ${node.tag} has no meaning here`);
   };
 
-  if (!isMap(contents)) throw refuse(offsetOf(contents), 'it is no mapping of names to values');
+  if (!yaml().isMap(contents)) throw refuse(offsetOf(contents), 'it is no mapping of names to values');
   checkPlain(contents as YAMLMap);
   for (const { key, value } of contents.items) {
     const name = textOf(key, 'a name');
     const at = place(offsetOf(key));
-    if (!isSeq(value)) {
+    if (!yaml().isSeq(value)) {
       values.set(name, { value: textOf(value, name), at });
       continue;
     }
@@ -113,7 +118,7 @@ function lineOfDepth(source: string): number | undefined {
   let brackets = 0;
   let inLine = 0;
   let line = 1;
-  for (const token of new Lexer().lex(source)) {
+  for (const token of new (yaml().Lexer)().lex(source)) {
     if (token === '[' || token === '{') brackets++;
     else if (CLOSES.has(token)) brackets--;
     if (OPENS.has(token)) inLine++;
