@@ -177,5 +177,8 @@ function isListening({ transport, port }: Way): boolean {
   const table = readFileSync(transport === 'udp' ? '/proc/net/udp' : '/proc/net/tcp', 'latin1');
   const state = transport === 'udp' ? '07' : '0A';
   const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  return table.split('\n').some((line) => line.includes(` ${address} `) && line.split(/\s+/)[4] === state);
+  return table.split('\n').some((line) => {
+    const [, local, , found] = line.trim().split(/\s+/);
+    return local === address && found === state;
+  });
 }
