@@ -4,11 +4,11 @@ import { PROVIDER_NAMES } from '../imds/providers.js';
 import type { ProviderName, Verdict } from '../imds/types.js';
 import { LEVELS } from '../imds/verdict.js';
 import { type Client, type Clients, exampleArgs } from './clients.js';
-import { CALLED_BY } from './command.js';
 import { CoverageNotes } from './coverage.js';
+import { Installed } from './installed.js';
 import type { ObservedHost } from './observation.js';
 import { ROOT_CAUSES, type RootCauseCode } from './root-cause.js';
-import { sdkFinding, sdkOfUserAgent } from './sdk.js';
+import { sdkOfUserAgent } from './sdk.js';
 import { severityRank } from './severities.js';
 import type { AuditResult, ClientResult, InventoryEntry, RootCause, SdkFinding, Totals } from './types.js';
 import { IMPACTS, impactOf, judgeAudit } from './verdict.js';
@@ -27,6 +27,8 @@ export interface ResultInput {
   /** That were traced. */
   providers: readonly string[];
   inventory: readonly InventoryEntry[];
+  /** It could look at everything; undefined where none was taken. */
+  inventoryComplete?: boolean | undefined;
 }
 
 /** The result of what was gathered. Changes nothing; may be called again with more. */
@@ -40,7 +42,8 @@ export function auditResult(input: ResultInput): AuditResult {
   coverage.note('clients_overflow', clients.other.requests);
   // A request to another cloud says nothing of who asks this one.
   if (totals.requests - totals.foreign_probe === 0 && !input.allowSilent) coverage.note('nothing_seen');
-  const results = [...clients.values()].map((client) => clientResult(client, clients, inventory)).sort(byUrgency);
+  const installed = new Installed(inventory);
+  const results = [...clients.values()].map((client) => clientResult(client, clients, installed)).sort(byUrgency);
   const covered = coverage.result();
   const { verdict, reasons } = judgeAudit(
     totals,
@@ -62,6 +65,7 @@ export function auditResult(input: ResultInput): AuditResult {
     other: { ...clients.other },
     timeline: clients.timeline.result(),
     switches: switchAdvice(input.providers),
+    ...(input.inventoryComplete !== undefined && { inventory_complete: input.inventoryComplete }),
     inventory: [...inventory],
   };
 }
@@ -91,9 +95,9 @@ const byUrgency = (a: ClientResult, b: ClientResult): number =>
   b.counts.requests - a.counts.requests ||
   (a.id < b.id ? -1 : 1);
 
-function clientResult(client: Client, clients: Clients, inventory: readonly InventoryEntry[]): ClientResult {
+function clientResult(client: Client, clients: Clients, installed: Installed): ClientResult {
   const impact = impactOf(client);
-  const sdks = sdksOf(client, inventory);
+  const sdks = sdksOf(client, installed);
   const causes = rootCauses(client, clients);
   const paths = [...client.paths]
     .map(([path, counts]) => ({ path, ...counts }))
@@ -183,40 +187,14 @@ function rootCauses(client: Client, clients: Clients): (RootCause & { code: Root
   });
 }
 
+const MAX_SDKS = 16;
+
 /** What is known of a client's SDKs, the surest first: what it says itself, what it has open, what is installed where it runs. */
-function sdksOf(client: Client, inventory: readonly InventoryEntry[]): SdkFinding[] {
+function sdksOf(client: Client, installed: Installed): SdkFinding[] {
   const said = client.user_agents.texts().flatMap((userAgent) => sdkOfUserAgent(userAgent) ?? []);
-  const installed = inventory
-    .filter((item) => isOf(item, client))
-    .map(
-      ({ kind, name, version, path, status }): SdkFinding => ({
-        ...sdkFinding({ kind, name, version, how: 'inventory', path }),
-        // The inventory has looked into it: what a distribution has brought back counts there.
-        status,
-      }),
-    );
   const found: SdkFinding[] = [];
-  for (const sdk of [...said, ...client.sdks, ...installed]) {
+  for (const sdk of [...said, ...client.sdks, ...installed.of(client)]) {
     if (!found.some((other) => other.name === sdk.name && other.version === sdk.version)) found.push(sdk);
   }
-  return found.slice(0, 16);
-}
-
-/** An item that a client's program is, runs from, or has a process of. */
-function isOf(item: InventoryEntry, client: Client): boolean {
-  if (item.path === client.executable) return true;
-  if (item.pids?.some((pid) => client.pids.has(pid))) return true;
-  if (client.command === null) return false;
-  if (item.kind === 'cloud-init' || item.name === 'cloud-init') return client.command.includes('cloud-init');
-  if (item.kind !== 'script') return false;
-  // Either it runs the script itself, or the script runs it.
-  return [client.command, ...client.callers.texts()].some((text) =>
-    text.split(CALLED_BY).some((command) => runs(command, item.path)),
-  );
-}
-
-/** Whether a command, `bash ./sync.sh` for instance, is one of a script's. */
-function runs(command: string, path: string): boolean {
-  const script = command.slice(command.lastIndexOf(' ') + 1).replace(/^(?:\.\/)+/, '');
-  return script.startsWith('/') ? script === path : command.includes(' ') && path.endsWith(`/${script}`);
+  return found.slice(0, MAX_SDKS);
 }

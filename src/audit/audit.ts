@@ -32,7 +32,7 @@ export interface AuditProgress {
 /** A timer may fire a little before its time. */
 const TIMER_TOLERANCE_MS = 20;
 /** So much of a state may be lost by a crash: it is then part of the time that was not traced. */
-const SAVE_INTERVAL_MS = 5_000;
+const SAVE_INTERVAL_MS = 2_000;
 /** Saving takes at most this share of the time, however much there is to save. */
 const SAVE_SHARE = 0.02;
 
@@ -51,6 +51,8 @@ export class Audit {
   /** Monotonic, of the beginning and the end of capture. */
   #captureStart: number | undefined;
   #captureEnd: number | undefined;
+  /** Of the end of capture, epoch milliseconds. */
+  #ended: number;
   #counters: TracerStats | undefined;
   #problem: string | undefined;
   #normalMode = 0;
@@ -65,6 +67,7 @@ export class Audit {
   private constructor(options: AuditOptions, state: AuditState | undefined) {
     this.#options = options;
     this.#started = state?.started ?? Date.now();
+    this.#ended = state?.saved ?? Date.now();
     this.#tracedBefore = state?.traced_ms ?? 0;
     if (state === undefined) return;
     this.#clients.merge(state.clients);
@@ -149,6 +152,7 @@ export class Audit {
       status: (health) => this.#status(health),
       close: () => {
         this.#captureEnd ??= performance.now();
+        this.#ended = Date.now();
       },
     };
   }
@@ -166,8 +170,8 @@ export class Audit {
     await this.#save();
   }
 
-  /** The result as it is now. */
-  result(inventory: readonly InventoryEntry[]): AuditResult {
+  /** The result as it is now. `inventoryComplete` is undefined where no inventory was taken. */
+  result(inventory: readonly InventoryEntry[], inventoryComplete?: boolean): AuditResult {
     const coverage = this.#coverage();
     if (this.endedEarly) coverage.note('ended_early', 1, `: ${duration(this.remainingMs)} of it are missing`);
     return auditResult({
@@ -175,11 +179,12 @@ export class Audit {
       coverage,
       host: this.#options.host,
       started: this.#started,
-      ended: Date.now(),
+      ended: this.#ended,
       tracedMs: this.#tracedMs,
       allowSilent: this.#options.allowSilent,
       providers: this.#options.providers,
       inventory,
+      inventoryComplete,
     });
   }
 

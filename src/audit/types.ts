@@ -23,6 +23,8 @@ export interface AuditResult {
   timeline: TimelineResult;
   /** How each provider's switch to tokens only is made, and undone. */
   switches: SwitchAdvice[];
+  /** Whether the inventory could look at everything; absent where none was taken. */
+  inventory_complete?: boolean;
   /** What `imds-tracer inventory` finds on this host; empty where it was not taken. */
   inventory: InventoryEntry[];
 }
@@ -192,4 +194,6 @@ export interface InventoryEntry {
   advice: string;
   /** Processes that run it, have it open or would load it, as far as that was seen. */
   pids?: number[];
+  /** Of the container in which it is; null or absent for the host itself. */
+  container_id?: string | null;
 }

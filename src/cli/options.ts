@@ -173,6 +173,58 @@ const REPLAY_ROWS: readonly OptionRow[] = [
   { name: 'log-dir', argument: 'DIR', description: 'write the two log files there instead of text lines' },
 ];
 
+/** What `audit` runs with: those options of `trace` that make sense for it, and its own. */
+export interface AuditOptions extends Omit<TraceOptions, 'durationMs' | 'metrics'> {
+  durationMs: number;
+  out: string;
+  allowSilent: boolean;
+  skipInventory: boolean;
+}
+
+/** Options of `trace` that are of no use to an audit: it is not scraped. */
+const NOT_OF_AUDIT: ReadonlySet<string> = new Set(['metrics']);
+
+const AUDIT_OWN_ROWS: readonly OptionRow[] = [
+  { name: 'out', argument: 'DIR', description: 'where audit.json and audit.html are written; needed' },
+  { name: 'allow-silent', description: 'that no request is seen at all does not count against the host' },
+  { name: 'skip-inventory', description: 'do not look for installed clients at the end' },
+];
+
+/** The table of `audit`'s options. */
+export const AUDIT_ROWS: readonly OptionRow[] = [
+  ...AUDIT_OWN_ROWS,
+  ...ROWS.filter(({ name }) => !NOT_OF_AUDIT.has(name)),
+];
+
+/** Adds the options of `audit` to a command. */
+export const addAuditOptions = (command: Command): Command => addOptions(command, AUDIT_ROWS);
+
+/** The same as `resolveTraceOptions` for `audit`; --duration and --out must be given. */
+export function resolveAuditOptions(given: Values): AuditOptions {
+  const { durationMs, metrics: _, ...options } = resolveTraceOptions(given);
+  const own = new OptionValues(byName(given, AUDIT_OWN_ROWS), AUDIT_OWN_ROWS);
+  const out = own.one('out');
+  for (const [name, value] of [
+    ['--duration', durationMs],
+    ['--out', out],
+  ] as const) {
+    if (value === undefined) {
+      throw usageError(
+        'IMDS_BAD_VALUE',
+        `${name} is needed`,
+        'for example: imds-tracer audit --duration 24h --out /var/lib/imds-audit',
+      );
+    }
+  }
+  return {
+    ...options,
+    durationMs: durationMs!,
+    out: out!,
+    allowSilent: own.flag('allow-silent'),
+    skipInventory: own.flag('skip-inventory'),
+  };
+}
+
 /** Adds the options of `trace` to a command. */
 export const addTraceOptions = (command: Command): Command => addOptions(command, ROWS);
 
