@@ -26,6 +26,8 @@ export interface FallbackSwitch {
   value: string;
   /** The same as an option of the library or of its configuration file, as a person writes it there. */
   option?: string;
+  /** Which versions heed it, where not all do that use tokens. */
+  heeded?: string;
 }
 
 /** A library or program that asks a metadata service, and what is known of it. */
@@ -41,6 +43,8 @@ export interface KnownClient {
   minimum: string | null;
   /** What a version below the minimum means: it goes without a token, or nobody has looked. */
   below: 'too_old' | 'unknown';
+  /** What the header's name in a program's code means: `ok` unless it can be there for another part of the program. */
+  capable?: 'unknown';
   /** With a version that is new enough, a token request that fails can end in a request without a token. */
   fallsBack: boolean;
   /** Absent where nothing stops it, or nothing is known that does. */
@@ -56,6 +60,7 @@ const AWS_FALLBACK: FallbackSwitch = {
   variable: 'AWS_EC2_METADATA_V1_DISABLED',
   value: 'true',
   option: 'ec2_metadata_v1_disabled=true in ~/.aws/config',
+  heeded: 'versions from October 2023 on, in Java from 2024 on',
 };
 
 const AWS_MINIMUM = 'https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/use-a-supported-sdk-version-for-imdsv2.html';
@@ -71,7 +76,7 @@ const aws = (kind: ClientKind, names: readonly string[], minimum: string, note?:
   fallsBack: true,
   stopFallback: AWS_FALLBACK,
   ...(note !== undefined && { note }),
-  sources: [AWS_MINIMUM, AWS_SWITCH],
+  sources: [AWS_MINIMUM, AWS_SWITCH, 'https://github.com/aws/aws-sdk-go/pull/5015'],
 });
 
 /** Alibaba Cloud's older SDKs: they ask the service too, from which version with a token is not documented. */
@@ -250,6 +255,7 @@ export const KNOWN_CLIENTS: readonly KnownClient[] = [
     provider: 'alibaba',
     minimum: null,
     below: 'too_old',
+    capable: 'unknown',
     fallsBack: true,
     note: 'No version is known to use tokens when it takes its credentials from the role of the instance: trace it.',
     sources: ['https://github.com/aliyun/ossutil'],
@@ -283,5 +289,6 @@ export const assignment = ({ variable, value }: FallbackSwitch): string => `${va
 export function stopFallbackAdvice({ fallsBack, stopFallback }: KnownClient): string | undefined {
   if (!fallsBack || stopFallback === undefined) return undefined;
   const option = stopFallback.option === undefined ? '' : `, or ${stopFallback.option},`;
-  return `Set ${assignment(stopFallback)} in its environment${option} so that it never asks without a token.`;
+  const heeded = stopFallback.heeded === undefined ? '' : ` (heeded by ${stopFallback.heeded})`;
+  return `Set ${assignment(stopFallback)} in its environment${option} so that it never asks without a token${heeded}.`;
 }

@@ -46,8 +46,12 @@ export function judge(found: Finding, place: Place): InventoryItem {
 /** What /proc appends to the path of a file that is open and removed. */
 export const DELETED = ' (deleted)';
 
-function clientStatus({ minimum, below }: KnownClient, { kind, capable }: Finding, version: string | null): Status {
-  if (capable !== undefined) return capable ? 'ok' : below;
+function clientStatus(
+  { minimum, below, capable: meaning }: KnownClient,
+  { kind, capable }: Finding,
+  version: string | null,
+): Status {
+  if (capable !== undefined) return capable ? (meaning ?? 'ok') : below;
   if (version === null || minimum === null) return 'unknown';
   const enough = atLeast(kind, version, minimum);
   return enough === undefined ? 'unknown' : enough ? 'ok' : below;

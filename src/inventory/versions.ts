@@ -210,5 +210,7 @@ const COMPARE: Readonly<Record<ClientKind, Compare>> = {
 /** Whether a version is at least the minimum, by the rules of where it is installed from; undefined where it is no version. */
 export function atLeast(kind: ClientKind, version: string, minimum: string): boolean | undefined {
   if (!/^[vV=]*(?:\d+[!:])?\d/.test(version.trim())) return undefined;
-  return COMPARE[kind](version, minimum) >= 0;
+  // Minimums are the authors' versions: a distribution's epoch says nothing about these.
+  const bare = kind === 'package' && !minimum.includes(':') ? version.trim().replace(/^\d+:/, '') : version;
+  return COMPARE[kind](bare, minimum) >= 0;
 }

@@ -307,6 +307,8 @@ describe('programs', () => {
     expect(
       await found({
         'usr/bin/ossfs': { program },
+        // It may have the header for another part of it.
+        'usr/bin/ossutil': { program: Buffer.concat([program, header]) },
         // Across the border of two pieces that are read.
         'usr/local/bin/ossfs': {
           program: Buffer.concat([program, Buffer.alloc(1024 * 1024 - program.length - 9), header]),
@@ -314,6 +316,7 @@ describe('programs', () => {
       }),
     ).toEqual([
       ['program', 'ossfs', null, '/usr/bin/ossfs', 'too_old'],
+      ['program', 'ossutil', null, '/usr/bin/ossutil', 'unknown'],
       ['program', 'ossfs', null, '/usr/local/bin/ossfs', 'ok'],
     ]);
   });

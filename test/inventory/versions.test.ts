@@ -108,5 +108,6 @@ describe('versions', () => {
     expect(atLeast('go', 'v1.3.10', '1.3.10')).toBe(true);
     expect(atLeast('npm', '2.4.0-rc.1', '2.4.0')).toBe(false);
     expect(atLeast('package', '1:23.2.2-1', '23.2.2')).toBe(true);
+    expect(atLeast('package', '1:22.4-1', '23.2.2')).toBe(false);
   });
 });
