@@ -172,6 +172,21 @@ void imds_progress(struct imds_source *source, struct imds_progress *progress)
 	pthread_mutex_unlock(&source->lock);
 }
 
+int32_t imds_set_endpoints(struct imds_source *source, const struct imds_endpoint *endpoints, uint32_t count,
+			   struct imds_error *error)
+{
+	int result;
+
+	memset(error, 0, sizeof(*error));
+	pthread_mutex_lock(&source->lock);
+	if (!source->state || source->closing || !source->kind->set_endpoints)
+		result = imds_fail(error, IMDS_ERROR_ARGUMENT, "the endpoints of this source can't be changed");
+	else
+		result = source->kind->set_endpoints(source->state, endpoints, count, error);
+	pthread_mutex_unlock(&source->lock);
+	return result;
+}
+
 void imds_stop(struct imds_source *source)
 {
 	pthread_mutex_lock(&source->lock);

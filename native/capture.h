@@ -94,6 +94,13 @@ IMDS_API struct imds_source *imds_open_pcap_live(const struct imds_endpoint *end
 IMDS_API struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const struct imds_endpoint *endpoints,
 						 uint32_t count, struct imds_error *error);
 
+/*
+ * Watches these endpoints from now on, in place of those before. Capture goes on meanwhile: of an endpoint that is in both
+ * no packet is missed and none comes twice. 0, or the negative code of `error` with all as before. Live sources only.
+ */
+IMDS_API int32_t imds_set_endpoints(struct imds_source *source, const struct imds_endpoint *endpoints, uint32_t count,
+				    struct imds_error *error);
+
 /* One line: which source, how attached, what is missing. Lives as long as the process. */
 IMDS_API const char *imds_description(const struct imds_source *source);
 

@@ -79,6 +79,12 @@ struct imds_load_request {
 /* Opens, loads and attaches. 0, or the negative code of `error`, with nothing left behind. */
 int imds_load(struct imds_loaded *loaded, const struct imds_load_request *request, int cgroup_fd,
 	      struct imds_error *error);
+/*
+ * Puts another filter in place of the one of a loaded and attached object: each program by one of the same code, between
+ * two packets. 0, or the negative code of `error` with the filter as it was.
+ */
+int imds_replace_filter(struct imds_loaded *loaded, uint32_t ring_bytes, const struct imds_filter *filter,
+			struct imds_error *error);
 void imds_detach(struct imds_loaded *loaded);
 void imds_unload(struct imds_loaded *loaded);
 

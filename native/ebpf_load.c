@@ -161,21 +161,39 @@ static int attach(struct imds_loaded *loaded, const struct imds_load_request *re
 	return 0;
 }
 
-int imds_load(struct imds_loaded *loaded, const struct imds_load_request *request, int cgroup_fd,
-	      struct imds_error *error)
-{
+struct load_guard {
 	libbpf_print_fn_t previous;
-	sigset_t all, before;
-	int result;
+	sigset_t before;
+};
 
-	memset(loaded, 0, sizeof(*loaded));
+static void begin_load(struct load_guard *guard)
+{
+	sigset_t all;
+
 	pthread_mutex_lock(&load_lock);
 	/* The verifier gives up with EAGAIN when a signal arrives, and libbpf after five tries: a profiler's signals never stop. */
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	previous = libbpf_set_print(on_message);
+	pthread_sigmask(SIG_SETMASK, &all, &guard->before);
+	guard->previous = libbpf_set_print(on_message);
 	log_tail[0] = '\0';
 	log_from_verifier = false;
+}
+
+static void end_load(const struct load_guard *guard)
+{
+	libbpf_set_print(guard->previous);
+	pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
+	pthread_mutex_unlock(&load_lock);
+}
+
+int imds_load(struct imds_loaded *loaded, const struct imds_load_request *request, int cgroup_fd,
+	      struct imds_error *error)
+{
+	struct load_guard guard;
+	int result;
+
+	memset(loaded, 0, sizeof(*loaded));
+	begin_load(&guard);
 	result = open_object(loaded, request);
 	if (!result)
 		result = bpf_object__load(loaded->object);
@@ -190,9 +208,66 @@ int imds_load(struct imds_loaded *loaded, const struct imds_load_request *reques
 	} else {
 		imds_unload(loaded);
 	}
-	libbpf_set_print(previous);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_mutex_unlock(&load_lock);
+	end_load(&guard);
+	return result;
+}
+
+/* The hooks that the filter stands in front of. */
+static const enum imds_hook packet_hooks[] = { IMDS_EGRESS, IMDS_INGRESS };
+
+/* The maps are those of the object that is attached. */
+static int share_maps(struct bpf_object *object, const struct imds_loaded *with)
+{
+	int result = bpf_map__reuse_fd(find_map(object, "endpoints"), with->endpoints_fd);
+
+	if (!result)
+		result = bpf_map__reuse_fd(find_map(object, "counters"), with->counters_fd);
+	if (!result)
+		result = bpf_map__reuse_fd(find_map(object, "ring"), with->ring_fd);
+	return result;
+}
+
+/* bpf(2) BPF_LINK_UPDATE: atomic, no packet passes without a program. */
+static int take_programs(struct imds_loaded *loaded, struct bpf_object *from, size_t count)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count && !result; i++) {
+		const enum imds_hook hook = packet_hooks[i];
+
+		result = bpf_link__update_program(loaded->links[hook],
+						  bpf_object__find_program_by_name(from, imds_hooks[hook].program));
+	}
+	return result;
+}
+
+int imds_replace_filter(struct imds_loaded *loaded, uint32_t ring_bytes, const struct imds_filter *filter,
+			struct imds_error *error)
+{
+	const size_t count = sizeof(packet_hooks) / sizeof(packet_hooks[0]);
+	/* Without CO-RE these programs are the same, and the kernel's BTF need not be read. */
+	struct imds_load_request request = { .variant = IMDS_PLAIN, .ring_bytes = ring_bytes, .filter = *filter };
+	struct imds_loaded fresh = { 0 };
+	struct load_guard guard;
+	int result;
+
+	for (size_t i = 0; i < count; i++)
+		request.hooks |= 1u << packet_hooks[i];
+	begin_load(&guard);
+	result = open_object(&fresh, &request);
+	if (!result)
+		result = share_maps(fresh.object, loaded);
+	if (!result)
+		result = bpf_object__load(fresh.object);
+	if (result) {
+		result = fail_load(error, &request, result);
+	} else if ((result = take_programs(loaded, fresh.object, count))) {
+		take_programs(loaded, loaded->object, count);
+		result = imds_fail(error, IMDS_ERROR_ATTACH, "replacing the programs of the packets: %s", strerror(-result));
+	}
+	/* The links keep what they use. */
+	bpf_object__close(fresh.object);
+	end_load(&guard);
 	return result;
 }
 

@@ -20,22 +20,45 @@ static int compare(const void *a, const void *b)
 	return order ? order : (x->port > y->port) - (x->port < y->port);
 }
 
+struct imds_endpoint *imds_tap_endpoints(const struct imds_endpoint *endpoints, uint32_t count, struct imds_error *error)
+{
+	struct imds_endpoint *copy;
+
+	if (!endpoints || count == 0 || count >= IMDS_MAX_ENDPOINTS) {
+		imds_fail(error, IMDS_ERROR_ARGUMENT, "%u endpoints: between 1 and %d can be watched", count,
+			  IMDS_MAX_ENDPOINTS - 1);
+		return NULL;
+	}
+	copy = malloc(count * sizeof(*copy));
+	if (!copy) {
+		imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
+		return NULL;
+	}
+	memcpy(copy, endpoints, count * sizeof(*copy));
+	qsort(copy, count, sizeof(*copy), compare);
+	return copy;
+}
+
+void imds_tap_watch(struct imds_tap *tap, struct imds_endpoint *endpoints, uint32_t count)
+{
+	free(tap->endpoints);
+	tap->endpoints = endpoints;
+	tap->count = count;
+}
+
 int imds_tap_init(struct imds_tap *tap, const struct imds_endpoint *endpoints, uint32_t count, struct imds_error *error)
 {
 	memset(tap, 0, sizeof(*tap));
-	if (!endpoints || count == 0 || count >= IMDS_MAX_ENDPOINTS)
-		return imds_fail(error, IMDS_ERROR_ARGUMENT, "%u endpoints: between 1 and %d can be watched", count,
-				 IMDS_MAX_ENDPOINTS - 1);
-	tap->endpoints = malloc(count * sizeof(*endpoints));
+	tap->endpoints = imds_tap_endpoints(endpoints, count, error);
+	if (!tap->endpoints)
+		return -error->code;
+	tap->count = count;
 	tap->record = calloc(1, IMDS_RECORD_MAX);
 	tap->duplicates = imds_duplicates_new();
-	if (!tap->endpoints || !tap->record || !tap->duplicates) {
+	if (!tap->record || !tap->duplicates) {
 		imds_tap_free(tap);
 		return imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
 	}
-	memcpy(tap->endpoints, endpoints, count * sizeof(*endpoints));
-	qsort(tap->endpoints, count, sizeof(*tap->endpoints), compare);
-	tap->count = count;
 	return 0;
 }
 
@@ -49,6 +72,10 @@ void imds_tap_free(struct imds_tap *tap)
 
 static bool is_endpoint(const struct imds_tap *tap, const struct imds_endpoint *end)
 {
+	/* Mostly there is one. */
+	if (tap->count == 1)
+		return end->port == tap->endpoints[0].port &&
+		       memcmp(end->address, tap->endpoints[0].address, sizeof(end->address)) == 0;
 	return bsearch(end, tap->endpoints, tap->count, sizeof(*end), compare) != NULL;
 }
 
@@ -76,7 +103,8 @@ const struct imds_packet *imds_tap_frame(struct imds_tap *tap, const struct imds
 	egress = is_endpoint(tap, &packet.destination);
 	if (!egress && !is_endpoint(tap, &packet.source))
 		return NULL;
-	if (imds_link_is_cooked(frame->link_type) && imds_duplicates_seen(tap->duplicates, &packet, egress, frame->time_ns))
+	if ((imds_link_is_cooked(frame->link_type) || frame->time_ns <= tap->copies_until_ns) &&
+	    imds_duplicates_seen(tap->duplicates, &packet, egress, frame->time_ns))
 		return NULL;
 	if (!matters(&packet)) {
 		ADD(tap->passed_over);

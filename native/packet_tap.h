@@ -14,12 +14,18 @@ struct imds_tap {
 	uint32_t count;
 	struct imds_packet *record; /* room for the largest */
 	struct imds_duplicates *duplicates;
+	uint64_t copies_until_ns; /* packets that were captured until then may come twice, whatever the link */
 	uint64_t captured, dropped, passed_over, truncated;
 };
 
 /* 0, or the negative code of `error` with nothing left to free. */
 int imds_tap_init(struct imds_tap *tap, const struct imds_endpoint *endpoints, uint32_t count, struct imds_error *error);
 void imds_tap_free(struct imds_tap *tap);
+
+/* A copy of endpoints as imds_tap_watch() takes it; NULL with `error` filled. */
+struct imds_endpoint *imds_tap_endpoints(const struct imds_endpoint *endpoints, uint32_t count, struct imds_error *error);
+/* From now on these; takes what imds_tap_endpoints() gave. */
+void imds_tap_watch(struct imds_tap *tap, struct imds_endpoint *endpoints, uint32_t count);
 
 /*
  * The record of a frame, valid until the next call; NULL for what is no packet of an endpoint or was passed over. The

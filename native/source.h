@@ -29,6 +29,8 @@ struct imds_source_kind {
 	void (*stats)(void *state, struct imds_stats *stats);
 	/* Fills what it knows of `progress`, which is all zeros. NULL: nothing. */
 	void (*progress)(void *state, struct imds_progress *progress);
+	/* As imds_set_endpoints(). NULL: a source that can't. Neither while another thread is in it, nor in stop or free. */
+	int (*set_endpoints)(void *state, const struct imds_endpoint *endpoints, uint32_t count, struct imds_error *error);
 	/* Stops capturing, so that the counters stand: `next` gives what is there, then -ENODATA. May be called again. */
 	void (*stop)(void *state);
 	void (*free)(void *state);

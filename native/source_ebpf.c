@@ -22,6 +22,10 @@
 struct ebpf_source {
 	struct imds_loaded loaded;
 	struct imds_ring_reader *reader;
+	struct imds_endpoint *endpoints; /* that are watched */
+	uint32_t endpoint_count;
+	uint32_t ring_bytes;
+	struct imds_filter filter;
 	int cpus;
 	struct imds_counters *per_cpu; /* room to read a slot of all CPUs into */
 };
@@ -86,12 +90,17 @@ static void source_free(void *state)
 	imds_ring_reader_free(source->reader);
 	imds_unload(&source->loaded);
 	free(source->per_cpu);
+	free(source->endpoints);
 	free(source);
 }
+
+static int source_set_endpoints(void *state, const struct imds_endpoint *endpoints, uint32_t count,
+				struct imds_error *error);
 
 static const struct imds_source_kind ebpf_kind = {
 	.next = source_next,
 	.stats = source_stats,
+	.set_endpoints = source_set_endpoints,
 	.stop = source_stop,
 	.free = source_free,
 };
@@ -246,6 +255,75 @@ static int start_reading(struct ebpf_source *source, struct imds_error *error)
 	return 0;
 }
 
+static bool is_among(const struct imds_endpoint *endpoint, const struct imds_endpoint *all, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (memcmp(all[i].address, endpoint->address, sizeof(endpoint->address)) == 0 &&
+		    all[i].port == endpoint->port)
+			return true;
+	}
+	return false;
+}
+
+/* Takes those out of the map that are not among the others. */
+static void remove_endpoints(const struct imds_loaded *loaded, const struct imds_endpoint *endpoints, uint32_t count,
+			     const struct imds_endpoint *others, uint32_t other_count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct imds_endpoint_key key = { .port = endpoints[i].port };
+
+		memcpy(key.address, endpoints[i].address, sizeof(key.address));
+		if (!is_among(&endpoints[i], others, other_count))
+			bpf_map_delete_elem(loaded->endpoints_fd, &key);
+	}
+}
+
+static struct imds_endpoint *copy_endpoints(const struct imds_endpoint *endpoints, uint32_t count,
+					    struct imds_error *error)
+{
+	struct imds_endpoint *copy = malloc(count * sizeof(*copy));
+
+	if (copy)
+		memcpy(copy, endpoints, count * sizeof(*copy));
+	else
+		imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
+	return copy;
+}
+
+/* First what is more, last what is less: what is watched before and after is watched all the time. */
+static int source_set_endpoints(void *state, const struct imds_endpoint *endpoints, uint32_t count,
+				struct imds_error *error)
+{
+	struct ebpf_source *source = state;
+	struct imds_endpoint *before = source->endpoints, *kept;
+	uint32_t before_count = source->endpoint_count;
+	struct imds_filter filter;
+	int result;
+
+	if ((result = check_arguments(endpoints, count, source->ring_bytes, error)))
+		return result;
+	kept = copy_endpoints(endpoints, count, error);
+	if (!kept)
+		return -IMDS_ERROR_SYSTEM;
+	filter = make_filter(endpoints, count, 0);
+	filter.self_test_port = source->filter.self_test_port;
+	if ((result = add_endpoints(&source->loaded, endpoints, count, error)))
+		goto undo;
+	if (memcmp(&filter, &source->filter, sizeof(filter)) != 0 &&
+	    (result = imds_replace_filter(&source->loaded, source->ring_bytes, &filter, error)))
+		goto undo;
+	source->filter = filter;
+	source->endpoints = kept;
+	source->endpoint_count = count;
+	remove_endpoints(&source->loaded, before, before_count, endpoints, count);
+	free(before);
+	return 0;
+undo:
+	remove_endpoints(&source->loaded, endpoints, count, before, before_count);
+	free(kept);
+	return result;
+}
+
 struct imds_source *imds_open_ebpf(const struct imds_endpoint *endpoints, uint32_t count, uint32_t ring_bytes,
 				   struct imds_error *error)
 {
@@ -267,7 +345,15 @@ struct imds_source *imds_open_ebpf(const struct imds_endpoint *endpoints, uint32
 		result = imds_fail(error, IMDS_ERROR_SYSTEM, "out of memory");
 		goto end;
 	}
+	source->endpoints = copy_endpoints(endpoints, count, error);
+	source->endpoint_count = count;
+	if (!source->endpoints) {
+		result = -IMDS_ERROR_SYSTEM;
+		goto end;
+	}
 	request.filter = make_filter(endpoints, count, test.port);
+	source->filter = request.filter;
+	source->ring_bytes = ring_bytes;
 	if ((result = load_best(&source->loaded, &request, root.fd, shortfall, sizeof(shortfall), error)) ||
 	    (result = imds_self_test_run(&test, &source->loaded, request.variant, error)) ||
 	    (result = start_reading(source, error)) ||

@@ -35,10 +35,22 @@
 /* Network namespaces that were entered are let go of within this time. */
 #define SWEEP_MS 1000
 
+/* What is to be watched next, and where. The thread takes it over between two looks into the kernel's buffer. */
+struct next_watch {
+	struct imds_endpoint *endpoints; /* NULL: there is nothing to take over */
+	uint32_t count;
+	pcap_t *handle; /* captures already; NULL while the interface is away */
+	char interface[IF_NAMESIZE];
+};
+
 struct live_source {
 	char interface[IF_NAMESIZE];
+	bool automatic; /* the interface is the one of the routes */
 	pcap_t *handle; /* NULL while the interface is away */
-	pthread_mutex_t lock; /* of handle, kernel_dropped and problem */
+	pthread_mutex_t lock; /* of all that follows up to `tap`, and of handle and interface */
+	pthread_cond_t taken;
+	struct next_watch next;
+	bool ended; /* the thread takes nothing over any more */
 	uint64_t kernel_dropped; /* of handles that are closed */
 	char problem[256];
 	struct imds_tap tap;
@@ -47,6 +59,7 @@ struct live_source {
 	pthread_t thread;
 	bool running;
 	int quit_fd;
+	int next_fd; /* says that there is something to take over */
 	int link_type;
 };
 
@@ -69,19 +82,19 @@ static size_t append(char *text, size_t size, size_t used, const char *format, .
  * TCP from or to the endpoints. For libpcap's `tcp port` an IPv6 packet with extension headers is none: such packets
  * pass with any port. What passes is looked at again.
  */
-static void write_filter(char *text, size_t size, const struct imds_tap *tap)
+static void write_filter(char *text, size_t size, const struct imds_endpoint *endpoints, uint32_t count)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	char address[INET6_ADDRSTRLEN];
 	size_t used = 0;
 
 	text[0] = '\0';
-	if (tap->count > FILTER_ENDPOINTS) {
+	if (count > FILTER_ENDPOINTS) {
 		append(text, size, 0, "tcp or ip6");
 		return;
 	}
-	for (uint32_t i = 0; i < tap->count; i++) {
-		const struct imds_endpoint *endpoint = &tap->endpoints[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const struct imds_endpoint *endpoint = &endpoints[i];
 		bool v4 = memcmp(endpoint->address, mapped, sizeof(mapped)) == 0;
 
 		inet_ntop(v4 ? AF_INET : AF_INET6, endpoint->address + (v4 ? 12 : 0), address, sizeof(address));
@@ -96,13 +109,13 @@ static void write_filter(char *text, size_t size, const struct imds_tap *tap)
 }
 
 /* 0 or -1, with libpcap's words in the handle. */
-static int set_filter(pcap_t *handle, const struct imds_tap *tap)
+static int set_filter(pcap_t *handle, const struct imds_endpoint *endpoints, uint32_t count)
 {
 	char plain[FILTER_BYTES], tagged[3 * FILTER_BYTES + 64];
 	struct bpf_program program;
 	int result;
 
-	write_filter(plain, sizeof(plain), tap);
+	write_filter(plain, sizeof(plain), endpoints, count);
 	/* Each `vlan` moves what follows it behind one more tag. Only Ethernet frames have any. */
 	snprintf(tagged, sizeof(tagged), "(%s) or (vlan and ((%s) or (vlan and (%s))))", plain, plain, plain);
 	if (pcap_compile(handle, &program, pcap_datalink(handle) == DLT_EN10MB ? tagged : plain, 1,
@@ -159,7 +172,8 @@ static void configure(pcap_t *handle)
 	pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO);
 }
 
-static int open_handle(const char *interface, const struct imds_tap *tap, pcap_t **opened, struct imds_error *error)
+static int open_handle(const char *interface, const struct imds_endpoint *endpoints, uint32_t count, pcap_t **opened,
+		       struct imds_error *error)
 {
 	char text[PCAP_ERRBUF_SIZE] = "";
 	pcap_t *handle = pcap_create(interface, text);
@@ -182,7 +196,7 @@ static int open_handle(const char *interface, const struct imds_tap *tap, pcap_t
 				   interface, name ? name : "unknown", pcap_datalink(handle));
 		goto fail;
 	}
-	if (set_filter(handle, tap) || pcap_setnonblock(handle, 1, text) < 0) {
+	if (set_filter(handle, endpoints, count) || pcap_setnonblock(handle, 1, text) < 0) {
 		result = imds_fail(error, IMDS_ERROR_PCAP, "capturing on %s: %s", interface,
 				   text[0] ? text : pcap_geterr(handle));
 		goto fail;
@@ -195,12 +209,12 @@ fail:
 }
 
 /* The interface that leads to all the endpoints, or `any` where they are several or none does. */
-static void choose_interface(const struct imds_tap *tap, char *name)
+static void choose_interface(const struct imds_endpoint *endpoints, uint32_t count, char *name)
 {
 	unsigned int chosen = 0;
 
-	for (uint32_t i = 0; i < tap->count; i++) {
-		unsigned int index = imds_route_interface(tap->endpoints[i].address);
+	for (uint32_t i = 0; i < count; i++) {
+		unsigned int index = imds_route_interface(endpoints[i].address);
 
 		if (index == 0 || index == chosen)
 			continue;
@@ -259,7 +273,7 @@ static void reopen(struct live_source *source)
 	pcap_t *handle;
 
 	/* Without the lock: it may take long, and the handle is not there for anybody yet. */
-	if (open_handle(source->interface, &source->tap, &handle, &error))
+	if (open_handle(source->interface, source->tap.endpoints, source->tap.count, &handle, &error))
 		return;
 	pthread_mutex_lock(&source->lock);
 	source->handle = handle;
@@ -285,10 +299,53 @@ static void read_buffer(struct live_source *source)
 	pthread_mutex_unlock(&source->lock);
 }
 
+static uint64_t realtime_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * From one handle to the next: both have captured until now, so what the first still has is read, and what the second has of
+ * the same is told apart by the tap. pcap_setfilter() on the first would drop what comes while it works.
+ */
+static void take_over(struct live_source *source)
+{
+	struct next_watch *next = &source->next;
+
+	pthread_mutex_lock(&source->lock);
+	if (next->endpoints) {
+		if (next->handle) {
+			while (source->handle && pcap_dispatch(source->handle, -1, on_packet, (u_char *)source) > 0)
+				;
+			source->kernel_dropped += dropped_by(source->handle);
+			if (source->handle)
+				pcap_close(source->handle);
+			source->handle = next->handle;
+			source->link_type = pcap_datalink(source->handle);
+			source->problem[0] = '\0';
+			snprintf(source->interface, sizeof(source->interface), "%s", next->interface);
+		}
+		imds_tap_watch(&source->tap, next->endpoints, next->count);
+		source->tap.copies_until_ns = realtime_ns();
+		/* The interface came back while the next was prepared without it. */
+		if (!next->handle && source->handle && set_filter(source->handle, source->tap.endpoints, source->tap.count))
+			close_handle(source, pcap_geterr(source->handle));
+		memset(next, 0, sizeof(*next));
+		pthread_cond_broadcast(&source->taken);
+	}
+	pthread_mutex_unlock(&source->lock);
+}
+
 static void *read_packets(void *argument)
 {
 	struct live_source *source = argument;
-	struct pollfd fds[] = { { .fd = source->quit_fd, .events = POLLIN }, { .events = POLLIN } };
+	struct pollfd fds[] = { { .fd = source->quit_fd, .events = POLLIN },
+				{ .events = POLLIN },
+				{ .fd = source->next_fd, .events = POLLIN } };
+	uint64_t wakes;
 	int64_t swept_ms = now_ms();
 
 	for (;;) {
@@ -297,15 +354,21 @@ static void *read_packets(void *argument)
 			imds_early_owners_sweep(source->owners);
 		}
 		fds[1].fd = source->handle ? pcap_get_selectable_fd(source->handle) : -1;
-		if (poll(fds, 2, source->handle ? SWEEP_MS : RETRY_MS) < 0 && errno != EINTR)
+		if (poll(fds, 3, source->handle ? SWEEP_MS : RETRY_MS) < 0 && errno != EINTR)
 			break;
 		if (source->handle)
 			read_buffer(source);
 		if (fds[0].revents)
 			break;
+		if (fds[2].revents && read(source->next_fd, &wakes, sizeof(wakes)) > 0)
+			take_over(source);
 		if (!source->handle)
 			reopen(source);
 	}
+	pthread_mutex_lock(&source->lock);
+	source->ended = true;
+	pthread_cond_broadcast(&source->taken);
+	pthread_mutex_unlock(&source->lock);
 	imds_queue_end(source->queue);
 	return NULL;
 }
@@ -339,6 +402,59 @@ static void source_progress(void *state, struct imds_progress *progress)
 	pthread_mutex_unlock(&source->lock);
 }
 
+/* Leaves to the thread what is to be watched next, and waits until it has taken that over. False where it never will. */
+static bool hand_over(struct live_source *source, const struct next_watch *next)
+{
+	static const uint64_t one = 1;
+	bool taken;
+
+	pthread_mutex_lock(&source->lock);
+	source->next = *next;
+	if (write(source->next_fd, &one, sizeof(one)) < 0) {
+		/* Only when it is signalled already. */
+	}
+	while (source->next.endpoints && !source->ended)
+		pthread_cond_wait(&source->taken, &source->lock);
+	taken = !source->next.endpoints;
+	memset(&source->next, 0, sizeof(source->next));
+	pthread_mutex_unlock(&source->lock);
+	return taken;
+}
+
+static int source_set_endpoints(void *state, const struct imds_endpoint *endpoints, uint32_t count,
+				struct imds_error *error)
+{
+	struct live_source *source = state;
+	struct next_watch next = { .count = count };
+	int result = 0;
+	bool away;
+
+	next.endpoints = imds_tap_endpoints(endpoints, count, error);
+	if (!next.endpoints)
+		return -error->code;
+	pthread_mutex_lock(&source->lock);
+	away = !source->handle;
+	snprintf(next.interface, sizeof(next.interface), "%s", source->interface);
+	/* From here on two handles capture the same. */
+	source->tap.copies_until_ns = UINT64_MAX;
+	pthread_mutex_unlock(&source->lock);
+	if (source->automatic)
+		choose_interface(endpoints, count, next.interface);
+	if (!away)
+		result = open_handle(next.interface, endpoints, count, &next.handle, error);
+	if (!result && !hand_over(source, &next))
+		result = imds_fail(error, IMDS_ERROR_PCAP, "capturing on %s has ended", source->interface);
+	if (result) {
+		if (next.handle)
+			pcap_close(next.handle);
+		free(next.endpoints);
+		pthread_mutex_lock(&source->lock);
+		source->tap.copies_until_ns = 0;
+		pthread_mutex_unlock(&source->lock);
+	}
+	return result;
+}
+
 static void source_stop(void *state)
 {
 	static const uint64_t one = 1;
@@ -364,6 +480,9 @@ static void source_free(void *state)
 	imds_tap_free(&source->tap);
 	if (source->quit_fd >= 0)
 		close(source->quit_fd);
+	if (source->next_fd >= 0)
+		close(source->next_fd);
+	pthread_cond_destroy(&source->taken);
 	pthread_mutex_destroy(&source->lock);
 	free(source);
 }
@@ -372,6 +491,7 @@ static const struct imds_source_kind live_kind = {
 	.next = source_next,
 	.stats = source_stats,
 	.progress = source_progress,
+	.set_endpoints = source_set_endpoints,
 	.stop = source_stop,
 	.free = source_free,
 };
@@ -389,10 +509,11 @@ static int start(struct live_source *source, const struct imds_endpoint *endpoin
 	if (interface)
 		snprintf(source->interface, sizeof(source->interface), "%s", interface);
 	else
-		choose_interface(&source->tap, source->interface);
-	if (source->quit_fd < 0 || !source->queue || !source->owners)
+		choose_interface(source->tap.endpoints, source->tap.count, source->interface);
+	source->automatic = !interface;
+	if (source->quit_fd < 0 || source->next_fd < 0 || !source->queue || !source->owners)
 		return imds_fail(error, IMDS_ERROR_SYSTEM, "no memory or no file descriptor left");
-	if ((result = open_handle(source->interface, &source->tap, &source->handle, error)))
+	if ((result = open_handle(source->interface, source->tap.endpoints, source->tap.count, &source->handle, error)))
 		return result;
 	source->link_type = pcap_datalink(source->handle);
 	if ((result = pthread_create(&source->thread, NULL, read_packets, source)))
@@ -414,7 +535,9 @@ struct imds_source *imds_open_pcap_live(const struct imds_endpoint *endpoints, u
 		return NULL;
 	}
 	pthread_mutex_init(&source->lock, NULL);
+	pthread_cond_init(&source->taken, NULL);
 	source->quit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	source->next_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	source->queue = imds_queue_new(QUEUE_BYTES);
 	source->owners = imds_early_owners_new();
 	if (start(source, endpoints, count, interface, error) == 0) {

@@ -15,12 +15,16 @@ import { Attributor } from './process/attribution.js';
 import { type LiveTracer, runTracer } from './tracer.js';
 import { version } from './version.js';
 
-/** What a live run is made of. */
-export interface LiveOptions {
+/** Whose requests are traced. */
+export interface Traced {
   /** The first is the one that judges `endpoint`. */
   provider: readonly ProviderName[];
   /** Further addresses to trace. */
   endpoint: readonly EndpointAddress[];
+}
+
+/** What a live run is made of. */
+export interface LiveOptions extends Traced {
   source: SourceChoice;
   networkInterface?: string;
   ringSize?: number;
@@ -45,10 +49,51 @@ export class LiveSession {
   readonly #options: LiveOptions;
   readonly #processes = new Attributor({ openNamespace: openNamespaceSockets, takeEarlyOwner });
   #tracer: LiveTracer | undefined;
+  #running: { source: CaptureSource; pipeline: Pipeline } | undefined;
+  #traced: Traced;
   #stopping = false;
 
   constructor(options: LiveOptions) {
     this.#options = options;
+    this.#traced = options;
+  }
+
+  /** What is traced at present. */
+  get traced(): Traced {
+    return this.#traced;
+  }
+
+  /**
+   * Traces these from now on, without a pause for what was traced before as well. Throws a TracerError, with all as it was,
+   * where the source can't; to be called between `onCapture` and the end of `run`.
+   */
+  trace(traced: Traced): void {
+    const before = endpointsFor(this.#traced.provider, this.#traced.endpoint);
+    const endpoints = endpointsFor(traced.provider, traced.endpoint);
+    const running = this.#running!;
+    // What was captured before and is not read yet is judged as ever.
+    running.pipeline.setEndpoints([...before, ...endpoints]);
+    try {
+      running.source.setEndpoints?.(endpoints);
+    } catch (error) {
+      running.pipeline.setEndpoints(before);
+      throw error;
+    }
+    this.#traced = traced;
+  }
+
+  /** Writes that the configuration was read again: which options are other now, and which are not until a restart. */
+  tellReloaded(changed: readonly string[], kept: readonly string[]): void {
+    const { provider, endpoint } = this.#traced;
+    this.#write({
+      kind: 'tracer-reloaded',
+      time: Date.now(),
+      source: this.#running!.source.kind,
+      providers: provider,
+      endpoints: endpointsFor(provider, endpoint).map(({ address, port }) => ({ address, port })),
+      changed,
+      kept,
+    });
   }
 
   /** Ends `run`, once what was captured until now is written. May be called at any time, also before `run`. */
@@ -108,12 +153,18 @@ export class LiveSession {
         pipeline,
         write: this.#write,
         logErrors: () => sinks.reduce((sum, { errors = 0 }) => sum + errors, 0),
+        logFailing: () => sinks.some(({ failing }) => failing),
+        undelivered: () => {
+          const counts = sinks.flatMap(({ undelivered }) => undelivered ?? []);
+          return counts.length === 0 ? undefined : counts.reduce((sum, count) => sum + count, 0);
+        },
         room: async () => {
           for (const sink of sinks) await sink.room?.();
         },
         onTick: status,
       });
       this.#tracer = tracer;
+      this.#running = { source, pipeline };
       status(tracer.stats());
       onCapture?.(kind);
       // A sink or the caller may have asked for it meanwhile.
@@ -144,7 +195,8 @@ export function isComplete({ stats, interrupted }: LiveOutcome): boolean {
     stats.packets_abandoned +
     stats.gaps +
     stats.flows_evicted +
-    stats.log_errors;
+    stats.log_errors +
+    (stats.ship_dropped ?? 0);
   return lost === 0 && stats.unattributed === 0 && !interrupted;
 }
 

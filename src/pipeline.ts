@@ -104,6 +104,7 @@ export class Pipeline {
   /** Judges connections with these from now on; those that are followed go on as they began. */
   setEndpoints(endpoints: readonly Endpoint[]): void {
     this.#endpoints = byAddress(endpoints);
+    this.#endpoint = undefined;
   }
 
   /** Takes a record; its bytes are copied where they are kept. */

@@ -20,6 +20,7 @@ const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
   ['flow_table', 'flows_evicted'],
   ['stop', 'packets_abandoned'],
   ['log', 'log_errors'],
+  ['ship', 'ship_dropped'],
 ];
 
 export interface LiveTracer {
@@ -39,6 +40,10 @@ export function runTracer(options: {
   write: (event: TracerEvent) => void;
   /** Lines that could not be written so far. */
   logErrors: () => number;
+  /** Lines can't be written at present. */
+  logFailing?: () => boolean;
+  /** Events that a receiver elsewhere will never get, so far; undefined where there is none. */
+  undelivered?: () => number | undefined;
   onTick?: (stats: TracerStats) => void;
   /** Resolves when more may be written: until then records wait where they are captured. */
   room?: () => Promise<void>;
@@ -47,13 +52,22 @@ export function runTracer(options: {
   let stopping = false;
   let reported: TracerStats | undefined;
 
-  const stats = (): TracerStats => pipeline.stats(source.stats(), options.logErrors());
+  const stats = (): TracerStats => {
+    const undelivered = options.undelivered?.();
+    const counted = pipeline.stats(source.stats(), options.logErrors());
+    return undelivered === undefined ? counted : { ...counted, ship_dropped: undelivered };
+  };
 
-  const reportLoss = (now: number): void => {
+  const reportLoss = (now: number, last = false): void => {
     const current = stats();
     const lost: LossEvent['lost'] = {};
     for (const [where, counter] of LOSSES) {
-      const more = (current[counter] as number) - ((reported?.[counter] as number | undefined) ?? 0);
+      // It would be lost as well, and with it how many there were: told in one event when lines can be written again.
+      if (counter === 'log_errors' && !last && options.logFailing?.()) {
+        current.log_errors = reported?.log_errors ?? 0;
+        continue;
+      }
+      const more = ((current[counter] as number | undefined) ?? 0) - ((reported?.[counter] as number | undefined) ?? 0);
       if (more > 0) lost[where] = more;
     }
     reported = current;
@@ -84,7 +98,7 @@ export function runTracer(options: {
       if (elapsed >= nextLossCheck) {
         nextLossCheck = elapsed + LOSS_CHECK_MS;
         reportLoss(now);
-        options.onTick?.(reported!);
+        options.onTick?.(stats());
       }
       if (elapsed >= nextStats) {
         nextStats = elapsed + STATS_INTERVAL_MS;
@@ -107,7 +121,7 @@ export function runTracer(options: {
   const end = (): TracerStats => {
     const now = Date.now();
     pipeline.finish(now);
-    reportLoss(now);
+    reportLoss(now, true);
     const last = stats();
     write({ kind: 'tracer-stopped', time: now, stats: last });
     return last;

@@ -170,6 +170,15 @@ async function ownEvents(): Promise<TracerEvent[]> {
     providers: ['alibaba'],
     endpoints: [{ address: '100.100.100.200', port: 80 }],
   });
+  written.push({
+    kind: 'tracer-reloaded',
+    time: 2,
+    source: 'ebpf',
+    providers: ['alibaba'],
+    endpoints: [{ address: '100.100.100.200', port: 80 }],
+    changed: ['endpoint'],
+    kept: ['source'],
+  });
   return written;
 }
 

@@ -53,7 +53,10 @@ function recordOf(data: Buffer, time: number, direction: PacketRecord['direction
   };
 }
 
-function run(source: CaptureSource) {
+function run(
+  source: CaptureSource,
+  logs: Pick<Parameters<typeof runTracer>[0], 'logFailing'> & { logErrors?: () => number } = {},
+) {
   const events: TracerEvent[] = [];
   const write = (event: TracerEvent): unknown => events.push(event);
   const pipeline = new Pipeline({
@@ -62,7 +65,7 @@ function run(source: CaptureSource) {
     processes: { onConnect: () => {}, onProcess: () => {}, forFlow: () => ({ how: 'none' }), forget: () => {} },
     emit: write,
   });
-  return { events, tracer: runTracer({ source, pipeline, write, logErrors: () => 0 }) };
+  return { events, tracer: runTracer({ source, pipeline, write, logErrors: () => 0, ...logs }) };
 }
 
 afterEach(() => vi.restoreAllMocks());
@@ -167,5 +170,33 @@ describe('a tracer', () => {
     const { events, tracer } = run({ ...source, stats: () => stats });
     await tracer.done;
     expect(events.map(({ kind }) => kind)).toEqual(['capture-loss', 'tracer-stats', 'tracer-stopped']);
+  });
+
+  it('says what the logs have lost in one event, when they can be written again', async () => {
+    let elapsed = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => elapsed);
+    const log = { lost: 0, failing: false };
+    const at = (state: typeof log) => () => {
+      Object.assign(log, state);
+      elapsed += 1_001;
+      return 0;
+    };
+    const { events, tracer } = run(
+      sourceOf(
+        at({ lost: 5, failing: true }),
+        at({ lost: 9, failing: true }),
+        at({ lost: 12, failing: false }),
+        at({ lost: 12, failing: false }),
+        at({ lost: 13, failing: true }),
+      ),
+      { logErrors: () => log.lost, logFailing: () => log.failing },
+    );
+    expect((await tracer.done).log_errors).toBe(13);
+    // The last outage has no end, so the end of the tracer is that.
+    expect(events).toMatchObject([
+      { kind: 'capture-loss', lost: { log: 12 } },
+      { kind: 'capture-loss', lost: { log: 1 } },
+      { kind: 'tracer-stopped' },
+    ]);
   });
 });

@@ -22,6 +22,7 @@ export interface NativeModule {
     count: number,
     error: Buffer,
   ): Promise<Handle | null>;
+  setEndpoints(source: Handle, endpoints: Buffer, count: number, error: Buffer): number;
   description(source: Handle): string;
   /** Runs on a worker thread. The caller keeps `buffer` referenced until it settles. */
   next(source: Handle, buffer: Buffer, capacity: number, timeoutMs: number): Promise<number>;
@@ -81,6 +82,9 @@ export function load(path: string): NativeModule {
       'void *imds_open_pcap_live(void *endpoints, uint32_t count, const char *interface, void *error)',
     ),
     openPcapFile: promisify(openPcapFile.async) as NativeModule['openPcapFile'],
+    setEndpoints: library.func(
+      'int32_t imds_set_endpoints(void *source, void *endpoints, uint32_t count, void *error)',
+    ),
     description: library.func('const char *imds_description(void *source)'),
     next: promisify(next.async) as NativeModule['next'],
     wake: library.func('void imds_wake(void *source)'),

@@ -1,10 +1,11 @@
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { captureError } from '../errors.js';
+import { encodeEndpoints, readNativeError } from './encoding.js';
 import { Layout } from './layout.js';
 import type { Handle, NativeModule } from './native.js';
 import { decodeBatch } from './records.js';
-import type { CaptureRecord, CaptureSource, CaptureStats } from './types.js';
+import type { CaptureRecord, CaptureSource, CaptureStats, EndpointAddress } from './types.js';
 
 /**
  * Room for one of the largest records beside hundreds of the usual ones. Not for more: a batch is worked off in one turn of
@@ -66,6 +67,16 @@ export class NativeSource implements CaptureSource {
 
   stop(): void {
     this.native.stop(this.handle);
+  }
+
+  setEndpoints(endpoints: readonly EndpointAddress[]): void {
+    const error = Buffer.alloc(Layout.error.size);
+    if (this.native.setEndpoints(this.handle, encodeEndpoints(endpoints), endpoints.length, error) === 0) return;
+    throw captureError(
+      'IMDS_E_ENDPOINTS',
+      `The endpoints of the ${this.kind} source can't be changed: ${readNativeError(error).text}`,
+      'Restart the tracer with them.',
+    );
   }
 
   close(): void {

@@ -111,6 +111,11 @@ export interface CaptureSource {
   /** Ends a pending `next` early. */
   wake(): void;
   stats(): CaptureStats;
+  /**
+   * Watches these from now on, in place of those before; of an endpoint that is in both nothing is missed. Of a live source.
+   * Throws a TracerError, with all as before.
+   */
+  setEndpoints?(endpoints: readonly EndpointAddress[]): void;
   /** Why a live source captures nothing at present; undefined if all is well. */
   problem?(): string | undefined;
   close(): void;

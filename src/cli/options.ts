@@ -9,6 +9,8 @@ import { escapeText } from '../output/escape.js';
 import { JSON_FORMATS, type JsonFormat } from '../output/formats.js';
 import type { RotationOptions } from '../output/rotating-file.js';
 import type { ListenAddress } from '../service/metrics-server.js';
+import { type ShipOptions, shipOptions } from '../ship/options.js';
+import { SHIP_SCHEMES } from '../ship/url.js';
 import { type ConfigValue, readConfigFile, unreadable } from './config-file.js';
 import {
   COUNT,
@@ -26,7 +28,7 @@ import {
 export const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';
 
 /** What `trace` runs with, from the command line, the configuration file and the defaults, in this order. */
-export interface TraceOptions {
+export interface TraceOptions extends ShipOptions {
   provider: ProviderName[];
   endpoint: EndpointAddress[];
   source: SourceChoice;
@@ -129,6 +131,28 @@ export const ROWS: readonly OptionRow[] = [
     description: 'also write the packets of normal-mode connections, without secrets, to a file .pcapng or .pcap',
   },
   {
+    name: 'ship',
+    argument: 'URL',
+    example: 'syslog+tls://logs.example.com:6514?format=ecs',
+    repeatable: true,
+    description: `send every event to ${SHIP_SCHEMES.map((scheme) => `${scheme}://HOST`).join(', ')} (repeatable)`,
+  },
+  {
+    name: 'spool-dir',
+    argument: 'DIR',
+    example: '/var/log/imds/spool',
+    fixed: true,
+    description: 'where events wait for the receivers of --ship (default: spool in the log directory)',
+  },
+  {
+    name: 'spool-size',
+    argument: 'BYTES',
+    example: '256M',
+    form: SIZE,
+    fixed: true,
+    description: 'so much may wait for each receiver; beyond it the oldest are dropped (default: 256M)',
+  },
+  {
     name: 'metrics',
     argument: '[HOST:]PORT',
     example: '9464',
@@ -149,7 +173,7 @@ export const ROWS: readonly OptionRow[] = [
     example: '2M',
     form: SIZE,
     fixed: true,
-    description: 'size of the ring buffer between kernel and tracer (default: 2M)',
+    description: 'size of the ring buffer between kernel and tracer (default: 2M; 8M without CAP_SYS_NICE)',
   },
   { name: 'lab', fixed: true, description: 'also run the lab, so that events appear on any machine' },
   { name: 'quiet', description: 'show nothing in the terminal but errors' },
@@ -174,15 +198,15 @@ const REPLAY_ROWS: readonly OptionRow[] = [
 ];
 
 /** What `audit` runs with: those options of `trace` that make sense for it, and its own. */
-export interface AuditOptions extends Omit<TraceOptions, 'durationMs' | 'metrics'> {
+export interface AuditOptions extends Omit<TraceOptions, 'durationMs' | 'metrics' | keyof ShipOptions> {
   durationMs: number;
   out: string;
   allowSilent: boolean;
   skipInventory: boolean;
 }
 
-/** Options of `trace` that are of no use to an audit: it is not scraped. */
-const NOT_OF_AUDIT: ReadonlySet<string> = new Set(['metrics']);
+/** Options of `trace` that are of no use to an audit: it is not scraped, and ships nothing. */
+const NOT_OF_AUDIT: ReadonlySet<string> = new Set(['metrics', 'ship', 'spool-dir', 'spool-size']);
 
 const AUDIT_OWN_ROWS: readonly OptionRow[] = [
   { name: 'out', argument: 'DIR', description: 'where audit.json and audit.html are written; needed' },
@@ -201,7 +225,7 @@ export const addAuditOptions = (command: Command): Command => addOptions(command
 
 /** The same as `resolveTraceOptions` for `audit`; --duration and --out must be given. */
 export function resolveAuditOptions(given: Values): AuditOptions {
-  const { durationMs, metrics: _, ...options } = resolveTraceOptions(given);
+  const { durationMs, metrics: _, ship: __, spoolDir: ___, spoolBytes: ____, ...options } = resolveTraceOptions(given);
   const own = new OptionValues(byName(given, AUDIT_OWN_ROWS), AUDIT_OWN_ROWS);
   const out = own.one('out');
   for (const [name, value] of [
@@ -254,6 +278,7 @@ export function resolveTraceOptions(given: Values): TraceOptions {
   const networkInterface = values.one('interface');
   const evidence = values.one('evidence');
   const metrics = values.one('metrics');
+  const logDir = values.one('log-dir') ?? '/var/log/imds';
   if (networkInterface !== undefined && source === 'ebpf') {
     throw usageError(
       'IMDS_BAD_VALUE',
@@ -264,7 +289,11 @@ export function resolveTraceOptions(given: Values): TraceOptions {
   return {
     ...endpointOptions(values),
     source,
-    logDir: values.one('log-dir') ?? '/var/log/imds',
+    logDir,
+    ...shipOptions(
+      { ship: values.strings('ship'), spoolDir: values.one('spool-dir'), spoolSize: values.one('spool-size'), logDir },
+      (name) => values.label(name),
+    ),
     logRotation: {
       maxBytes: parseSize(values.one('log-max-size') ?? '50M', values.label('log-max-size')),
       maxFiles: parseCount(values.one('log-max-files') ?? '10', values.label('log-max-files'), MAX_LOG_FILES),

@@ -8,12 +8,18 @@ import { escapeText } from '../output/escape.js';
 import { EvidenceDump } from '../output/evidence/dump.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
+import type { ShownEvent } from '../output/redact.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
 import { TerminalView } from '../output/terminal.js';
+import type { TextLine } from '../output/text.js';
+import { MetricsServer } from '../service/metrics-server.js';
 import { ServiceManager } from '../service/notify.js';
+import { TracerMetrics } from '../service/tracer-metrics.js';
+import { Shipper } from '../ship/shipper.js';
 import { hostContext } from './host.js';
 import { LAB_PAUSE_MS } from './lab.js';
 import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './options.js';
+import { explain, reload, type Step } from './reload.js';
 import { stopOnSignal } from './signals.js';
 
 /** What is still to be shown has so much time at the end; the logs are written by then. */
@@ -36,36 +42,77 @@ Examples:
 Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
     );
   return addTraceOptions(command).action(async (given: Record<string, unknown>) => {
-    process.exitCode = await trace(resolveTraceOptions(given));
+    process.exitCode = await trace(resolveTraceOptions(given), () => resolveTraceOptions(given));
     // A reader that stands still (`| less`) would keep the process alive by what it has not read of the view.
     setTimeout(() => process.exit(), LAST_OUTPUT_MS).unref();
   });
 }
 
-async function trace(options: TraceOptions): Promise<ExitStatus> {
+/** `again` reads the options once more, and throws as at the start. */
+async function trace(options: TraceOptions, again: () => TraceOptions): Promise<ExitStatus> {
   const manager = ServiceManager.fromEnvironment((address, state) => nativeModule().notify(address, state));
   const learned = new LearnedSecrets();
-  const logs = new LogFiles(options.logDir, hostContext(), options.logRotation, options.format);
-  const evidence = options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned);
-  const sinks: EventSink[] = [logs];
-  if (!options.quiet) sinks.push(terminalSink(new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined)));
+  const context = hostContext();
+  const logs = new LogFiles(options.logDir, context, options.logRotation, options.format, say);
+  const evidence =
+    options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned, undefined, say);
+  const terminal = new TerminalSink(options.quiet);
+  const shipper = new Shipper({ ...options, targets: options.ship, context, say });
+  const metrics = new TracerMetrics();
+  const sinks: EventSink[] = [logs, terminal, shipper, metrics];
   if (evidence !== undefined) sinks.push(evidence);
-  sinks.push(problemSink(), managerSink(manager));
+  const managed = new ManagerSink(manager);
+  sinks.push(problemSink(), managed);
+  const server = new MetricsServer({
+    metrics: () => sinks.flatMap((sink) => sink.metrics ?? []),
+    problem: () => metrics.problem(),
+  });
 
   const session = new LiveSession({ ...options, sinks, evidence, learned });
   const stop = stopOnSignal(() => {
     manager.tell('stopping');
     session.stop();
   });
-  // To a service it says "open the logs anew" (logrotate); in a terminal, that the terminal is gone.
-  const onHangup = (): void => {
-    if (process.stdout.isTTY) {
-      session.stop();
-      return;
-    }
+  const steps: readonly Step[] = [
+    { options: ['metrics'], apply: ({ metrics: address }) => server.listen(address) },
+    { options: ['log-dir'], apply: ({ logDir }) => logs.moveTo(logDir) },
+    { options: ['ship'], apply: ({ ship }) => shipper.retarget(ship) },
+    { options: ['provider', 'endpoint'], apply: (traced) => session.trace(traced) },
+    { options: ['log-max-size', 'log-max-files'], apply: ({ logRotation }) => logs.rotateBy(logRotation) },
+    {
+      options: ['format'],
+      apply: ({ format }) => {
+        logs.format = format;
+      },
+    },
+    { options: ['quiet'], apply: ({ quiet }) => terminal.show(!quiet) },
+  ];
+  let now = options;
+  const readAgain = async (): Promise<void> => {
+    if (stop.requested) return;
     manager.tell('reloading');
+    // Whatever the configuration says: it is what an outside logrotate asks for.
     logs.reopen();
+    evidence?.reopen();
+    try {
+      const { options: next, changed, kept } = await reload(now, again(), steps);
+      now = next;
+      session.tellReloaded(changed, kept);
+      managed.refused = undefined;
+      if (changed.length > 0) say(`the configuration was read again; changed: ${changed.join(', ')}`);
+      if (kept.length > 0) say(`the configuration has another value for ${kept.join(', ')}, which takes a restart`);
+    } catch (error) {
+      managed.refused = explain(error);
+      say(`the configuration was read again and not taken, all stays as it was: ${managed.refused}`);
+    }
     manager.tell('ready');
+  };
+  // One after the other.
+  let reading = Promise.resolve();
+  const onHangup = (): void => {
+    // To a service it says "read the configuration and open the logs anew"; in a terminal, that the terminal is gone.
+    if (process.stdout.isTTY) session.stop();
+    else reading = reading.then(readAgain);
   };
   let lab: Lab | undefined;
   let complete = true;
@@ -73,6 +120,7 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     let labError: unknown;
     const outcome = await session.run({
       prepare: async () => {
+        await server.listen(options.metrics);
         if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
       },
       onCapture: (source) => {
@@ -89,25 +137,52 @@ async function trace(options: TraceOptions): Promise<ExitStatus> {
     complete = outcome === undefined || isComplete(outcome);
   } finally {
     process.off('SIGHUP', onHangup);
+    server.close();
     stop.release();
     await lab?.stop();
   }
   // Only now is it known whether the last lines could be written.
-  if (logs.errors > 0) process.stderr.write(`imds-tracer: not all could be written to ${escapeText(options.logDir)}\n`);
+  if (logs.errors > 0) say(`${logs.errors} lines could not be written to ${logs.path}`);
   if (evidence !== undefined && (!options.quiet || evidence.errors > 0)) {
     process.stderr.write(`imds-tracer: ${escapeText(evidence.summary())}\n`);
   }
   return complete && logs.errors === 0 && (evidence?.errors ?? 0) === 0 ? ExitCode.done : ExitCode.incomplete;
 }
 
-const LAB_UNSEEN =
+/** Says something to people, which may hold names from outside. */
+const say = (message: string): void => {
+  process.stderr.write(`imds-tracer: ${escapeText(message)}\n`);
+};
+
+export const LAB_UNSEEN =
   "imds-tracer: libpcap sees the tracer's own network namespace only, so the lab's requests will not appear\n";
 
-const terminalSink = (view: TerminalView): EventSink => ({
-  write: (_, text) => view.line(text),
-  status: ({ stats }) => view.status(stats),
-  close: () => view.close(),
-});
+/** The view in the terminal, which may be turned on and off. */
+class TerminalSink implements EventSink {
+  #view: TerminalView | undefined;
+
+  constructor(quiet: boolean) {
+    this.show(!quiet);
+  }
+
+  show(on: boolean): void {
+    if (on) this.#view ??= new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined);
+    else this.close();
+  }
+
+  write(_event: ShownEvent, text: TextLine): void {
+    this.#view?.line(text);
+  }
+
+  status({ stats }: TracerHealth): void {
+    this.#view?.status(stats);
+  }
+
+  close(): void {
+    this.#view?.close();
+    this.#view = undefined;
+  }
+}
 
 /** Says on standard error when a source can't capture any more, and when it can again. */
 function problemSink(): EventSink {
@@ -122,14 +197,18 @@ function problemSink(): EventSink {
 }
 
 /** Feeds the service manager's watchdog: only after work was done, so that a pipeline that stands still is restarted. */
-function managerSink(manager: ServiceManager): EventSink {
-  let ready = false;
-  return {
-    status: (health) => {
-      manager.tell(ready ? 'watchdog' : 'ready', health.problem ?? statusLine(health));
-      ready = true;
-    },
-  };
+class ManagerSink implements EventSink {
+  /** Why the configuration was not taken when it was read last. */
+  refused: string | undefined;
+  #ready = false;
+
+  constructor(private readonly manager: ServiceManager) {}
+
+  status(health: TracerHealth): void {
+    const refused = this.refused === undefined ? '' : `configuration not taken: ${this.refused}; `;
+    this.manager.tell(this.#ready ? 'watchdog' : 'ready', refused + (health.problem ?? statusLine(health)));
+    this.#ready = true;
+  }
 }
 
 /** What `systemctl status` shows. */

@@ -69,6 +69,7 @@ function requestKind({ judgement: { verdict, severity } }: ShownRequest): Kind {
 
 const OWN_KINDS: { readonly [Name in Exclude<ShownEvent['kind'], 'request'>]: Kind } = {
   'tracer-started': { id: 'tracer-started', name: 'Tracer started', severity: 0 },
+  'tracer-reloaded': { id: 'tracer-reloaded', name: 'Configuration was read again', severity: 0 },
   'tracer-stopped': { id: 'tracer-stopped', name: 'Tracer stopped', severity: 2 },
   'tracer-stats': { id: 'tracer-stats', name: 'Counters of the tracer', severity: 0 },
   'capture-loss': { id: 'capture-loss', name: 'Packets or lines were lost', severity: 6 },

@@ -6,7 +6,7 @@ import { CREDENTIAL_ACCESS, type Fields, hostName, imdsFields, isCredentialAcces
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { formatText } from './text.js';
 import { utcTime } from './time.js';
-import type { LossEvent, StartedEvent, StatsEvent } from './types.js';
+import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
 
 /** Elastic Common Schema, https://www.elastic.co/docs/reference/ecs */
 const ECS: Fields = { version: '9.3.0' };
@@ -27,6 +27,7 @@ export function ecsFields(event: ShownEvent, context: EventContext): Fields {
 const FORMATS = {
   request: requestFields,
   'tracer-started': startedFields,
+  'tracer-reloaded': reloadedFields,
   'tracer-stats': statsFields,
   'tracer-stopped': statsFields,
   'capture-loss': lossFields,
@@ -113,6 +114,13 @@ function startedFields(event: StartedEvent, context: EventContext): Fields {
   };
 }
 
+function reloadedFields(event: ReloadedEvent, context: EventContext): Fields {
+  return {
+    ...ownEvent(event, context, { kind: 'event', type: 'change', outcome: 'success' }),
+    imds: imdsFields(event),
+  };
+}
+
 function statsFields(event: StatsEvent, context: EventContext): Fields {
   const stopped = event.kind === 'tracer-stopped';
   return {
@@ -133,7 +141,7 @@ function lossFields(event: LossEvent, context: EventContext): Fields {
 }
 
 function ownEvent(
-  event: StartedEvent | StatsEvent | LossEvent,
+  event: StartedEvent | ReloadedEvent | StatsEvent | LossEvent,
   context: EventContext,
   { kind, type, outcome }: { kind: string; type: string; outcome: string },
 ): Fields {

@@ -1,7 +1,7 @@
 import type { Judgement, Verdict } from '../imds/types.js';
 import { boundText } from './escape.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
-import type { LossEvent, StartedEvent, StatsEvent } from './types.js';
+import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
 
 /** An object of an event; members that are undefined are left out of the JSON. */
 export type Fields = { readonly [name: string]: unknown };
@@ -18,6 +18,13 @@ const FIELDS = {
     source_detail: sourceDetail,
     providers,
     endpoints: endpoints.map(({ address, port }) => ({ ip: address, port })),
+  }),
+  'tracer-reloaded': ({ source, providers, endpoints, changed, kept }: ReloadedEvent) => ({
+    source,
+    providers,
+    endpoints: endpoints.map(({ address, port }) => ({ ip: address, port })),
+    changed,
+    kept,
   }),
   'tracer-stats': ({ stats }: StatsEvent) => ({ stats }),
   'tracer-stopped': ({ stats }: StatsEvent) => ({ stats }),

@@ -81,6 +81,11 @@ export class LogFiles {
     process.once('exit', this.#atExit);
   }
 
+  /** Where the files are. */
+  get path(): string {
+    return this.#directory.path;
+  }
+
   /** Lines that were lost, so far. */
   get errors(): number {
     return this.#trace.lost + this.#events.lost;

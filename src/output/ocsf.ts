@@ -29,6 +29,7 @@ export function formatOcsf(event: ShownEvent, context: EventContext, text: TextL
 const FORMATS = {
   request: requestFields,
   'tracer-started': (event, context, text) => ownFields(event, context, text, STARTED),
+  'tracer-reloaded': (event, context, text) => ownFields(event, context, text, RELOADED),
   'tracer-stopped': (event, context, text) => ownFields(event, context, text, STOPPED),
   'tracer-stats': (event, context, text) => ownFields(event, context, text, STATISTICS),
   'capture-loss': (event, context, text) => ownFields(event, context, text, LOST),
@@ -128,6 +129,7 @@ const STARTED: OwnEvent = {
   status: STATUS.success,
   app: true,
 };
+const RELOADED: OwnEvent = { ...STARTED, type: eventType(CLASSES.lifecycle, OTHER_ACTIVITY, 'tracer-reloaded') };
 const STOPPED: OwnEvent = { ...STARTED, type: eventType(CLASSES.lifecycle, 4, 'Stop') };
 /** No class holds the counters of an application; what fits none is a base event, with its own name as the activity. */
 const STATISTICS: OwnEvent = {

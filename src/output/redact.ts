@@ -8,7 +8,7 @@ import type { LearnedSecrets } from './learned.js';
 import { redactArgs } from './secret-args.js';
 import { MAY_HOLD_SECRET, secretKind } from './secret-names.js';
 import { redactText } from './secret-text.js';
-import type { LossEvent, RequestEvent, StartedEvent, StatsEvent, TracerEvent } from './types.js';
+import type { LossEvent, ReloadedEvent, RequestEvent, StartedEvent, StatsEvent, TracerEvent } from './types.js';
 
 /**
  * A request as every output may show it: decoded, without secrets, each text bounded. The formats take only this, so
@@ -30,7 +30,7 @@ export interface ShownRequest {
 }
 
 /** What the formats take. The tracer's own events hold nothing from the wire. */
-export type ShownEvent = ShownRequest | StartedEvent | StatsEvent | LossEvent;
+export type ShownEvent = ShownRequest | StartedEvent | ReloadedEvent | StatsEvent | LossEvent;
 
 /** Bounds of what is shown, in UTF-16 code units. */
 const MAX_TARGET = 8192;

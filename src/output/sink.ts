@@ -24,4 +24,8 @@ export interface EventSink extends HasMetrics {
   close?(): Promise<void> | void;
   /** Events that did not get to where they should, so far; counted as `log_errors`. */
   readonly errors?: number;
+  /** What it loses at present is told in one event when this has ended: where that event itself would be lost. */
+  readonly failing?: boolean;
+  /** Events that a receiver elsewhere will never get, so far; counted as `ship_dropped`. */
+  readonly undelivered?: number | undefined;
 }

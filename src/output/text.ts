@@ -3,7 +3,7 @@ import type { ProcessSummary } from '../process/types.js';
 import { escapeText, escapeWord } from './escape.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { localTime } from './time.js';
-import type { LossEvent, StartedEvent, StatsEvent } from './types.js';
+import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
 
 /** An event as text. */
 export interface TextLine {
@@ -61,6 +61,7 @@ type Formatted = Pick<TextLine, 'level' | 'message'>;
 const FORMATS = {
   request: formatRequest,
   'tracer-started': formatStarted,
+  'tracer-reloaded': formatReloaded,
   'tracer-stats': formatStats,
   'tracer-stopped': formatStats,
   'capture-loss': formatLoss,
@@ -172,17 +173,30 @@ function formatDetails({ request, unparsed }: ShownRequest): string {
 }
 
 function formatStarted(event: StartedEvent): Formatted {
-  const endpoints = event.endpoints.map(({ address, port }) =>
-    address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
-  );
   const words = {
     version: event.version,
     source: event.source,
     providers: event.providers.join(','),
-    endpoints: endpoints.join(','),
+    endpoints: endpointWords(event.endpoints),
   };
   return { level: 'INFO', message: `tracer-started${formatWords(words)} (${escapeText(event.sourceDetail, 1024)})` };
 }
+
+function formatReloaded(event: ReloadedEvent): Formatted {
+  const words = {
+    source: event.source,
+    providers: event.providers.join(','),
+    endpoints: endpointWords(event.endpoints),
+    changed: event.changed.join(',') || '-',
+    kept: event.kept.join(',') || '-',
+  };
+  return { level: 'INFO', message: `tracer-reloaded${formatWords(words)}` };
+}
+
+const endpointWords = (endpoints: StartedEvent['endpoints']): string =>
+  endpoints
+    .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`))
+    .join(',');
 
 function formatStats(event: StatsEvent): Formatted {
   const { by_verdict: byVerdict, ...counters } = event.stats;

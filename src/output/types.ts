@@ -41,6 +41,8 @@ export interface TracerStats {
   attributed: number;
   unattributed: number;
   log_errors: number;
+  /** Events that a receiver of `--ship` will never get; only where there is one. */
+  ship_dropped?: number;
 }
 
 export interface StartedEvent {
@@ -52,6 +54,20 @@ export interface StartedEvent {
   sourceDetail: string;
   providers: readonly string[];
   endpoints: readonly { address: string; port: number }[];
+}
+
+/** The configuration was read again, and what could change has changed. */
+export interface ReloadedEvent {
+  kind: 'tracer-reloaded';
+  time: number;
+  source: CaptureSource['kind'];
+  providers: readonly string[];
+  /** As from now on. */
+  endpoints: readonly { address: string; port: number }[];
+  /** Names of options. */
+  changed: readonly string[];
+  /** Options that are other in the configuration, and stay as they were until a restart. */
+  kept: readonly string[];
 }
 
 export interface StatsEvent {
@@ -68,4 +84,4 @@ export interface LossEvent {
   lost: Record<string, number>;
 }
 
-export type TracerEvent = RequestEvent | StartedEvent | StatsEvent | LossEvent;
+export type TracerEvent = RequestEvent | StartedEvent | ReloadedEvent | StatsEvent | LossEvent;

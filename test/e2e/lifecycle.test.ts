@@ -268,19 +268,27 @@ describeOnKernel('the life of a tracer', () => {
     expect(tracer.requests()).toHaveLength(2);
   });
 
-  test('a full disk: what could not be written is counted and said, exit status 4', async () => {
+  test('a full disk: what could not be written is counted to the line and said, exit status 4', async () => {
     const logDir = newFolder();
     mkdirSync(logDir, { mode: 0o700 });
     await runOk(['mount', '-t', 'tmpfs', '-o', 'size=256k,mode=700', 'tmpfs', logDir]);
     cleanup.defer('unmount the full disk', () => runOk(['umount', '-l', logDir]));
     const tracer = await start([], logDir);
     await burst(2, 400, 10);
-    const { status, stdout } = await tracer.stop();
-    const counted = /tracer-stopped .* requests:(\d+) .* log_errors:(\d+) /.exec(stdout);
-    expect(Number(counted?.[1])).toBe(800);
-    expect(Number(counted?.[2])).toBeGreaterThan(0);
-    expect(stdout).toMatch(/\[ERROR\] capture-loss .*log:\d+/);
+    const { status, stdout, stderr } = await tracer.stop();
+    expect(Number(/tracer-stopped .* requests:(\d+) /.exec(stdout)?.[1])).toBe(800);
     expect(status).toBe(4);
+    for (const name of ['imds-trace.log', 'imds-events.ndjson']) {
+      expect(stderr).toMatch(new RegExp(`${name} can't be written, and is tried again each second: ENOSPC`));
+    }
+    // Every line of both files is there, or was counted.
+    const whole = (text: string): number => text.split('\n').length - 1;
+    const [traced, written] = ['imds-trace.log', 'imds-events.ndjson'].map((name) =>
+      whole(readFileSync(join(logDir, name), 'utf8')),
+    );
+    expect(Number(/(\d+) lines could not be written to/.exec(stderr)?.[1])).toBe(
+      2 * whole(stdout) - traced! - written!,
+    );
     // What there is, is whole lines.
     const text = readFileSync(join(logDir, 'imds-events.ndjson'), 'utf8');
     for (const line of text.slice(0, text.lastIndexOf('\n')).split('\n')) expect(() => JSON.parse(line)).not.toThrow();

@@ -95,6 +95,7 @@ describe('an event as OCSF', () => {
 
   it.each([
     ['tracer-started', 600_203, 1],
+    ['tracer-reloaded', 600_299, 1],
     ['tracer-stopped', 600_204, 1],
     ['tracer-stats', 99, 1],
     ['capture-loss', 600_801, 3],

@@ -33,6 +33,7 @@ export class PacketFile {
   readonly #stem: string;
   readonly #extension: string;
   readonly #writer: BlockWriter;
+  #inode: number | undefined;
   #closed = false;
 
   /** Makes the file. Throws a usage error where that can't be done. `say` as that of BlockWriter. */
@@ -82,7 +83,8 @@ export class PacketFile {
 
   /** Begins a file at the path, after something outside has renamed this one. What stands there by then makes way. */
   reopen(): void {
-    this.#writer.reopen();
+    // A request to open everything anew, while nothing has renamed this file, must not put out an older one.
+    if (this.#statusOf(0)?.ino !== this.#inode) this.#writer.reopen();
   }
 
   /** Writes what is pending for at most `withinMs`, then closes. What could not be written is counted. Never rejects. */
@@ -100,6 +102,7 @@ export class PacketFile {
     const fd = openSync(this.#entry(0), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     // Whatever the umask is.
     if ((fstatSync(fd).mode & 0o7777) !== 0o600) fchmodSync(fd, 0o600);
+    this.#inode = fstatSync(fd).ino;
     return { fd, size: 0 };
   }
 

@@ -261,9 +261,12 @@ describe('a disk', () => {
     renameSync(path, `${path}.moved`);
     file.reopen();
     file.append(packet(3));
+    // Nothing has happened to it since.
+    file.reopen();
+    file.append(packet(4));
     await file.close(900);
     expect(await numbersIn(`${path}.moved`)).toEqual([2]);
-    expect(await numbersIn(path)).toEqual([3]);
+    expect(await numbersIn(path)).toEqual([3, 4]);
     expect(file.errors).toBe(0);
   });
 });
