@@ -6,7 +6,8 @@
 // --if-needed  does only the steps whose results are missing or older than their sources
 // --test       also what the tests use
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -35,10 +36,15 @@ const NEEDS = [
   { command: 'tcpdump', apt: 'tcpdump', dnf: 'tcpdump', test: true },
   { command: 'tshark', apt: 'tshark', dnf: 'wireshark-cli', test: true },
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
+  { command: 'logrotate', apt: 'logrotate', dnf: 'logrotate', test: true },
+  { command: 'openssl', apt: 'openssl', dnf: 'openssl', test: true },
   { command: 'chromium', apt: 'chromium?', dnf: 'chromium?', test: true }, // Ubuntu has none
   { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt?', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },
 ];
+
+// What the tests take from Debian packages that would start a service if they were installed: unpacked below build/.
+const UNPACKED = [{ command: 'promtool', packages: ['prometheus'], into: 'build/prometheus' }];
 
 const INCLUDE_DIRS = ['/usr/include', `/usr/include/${multiarch()}`, '/usr/local/include'];
 
@@ -148,6 +154,23 @@ function choose(names, manager) {
   return known === undefined ? [] : [known];
 }
 
+/** Tests say that they are skipped for what can't be had. */
+function unpackTools() {
+  if (!onPath('apt-get') || !onPath('dpkg-deb')) return;
+  for (const { command, packages, into } of UNPACKED) {
+    if (onPath(command) || existsSync(join(root, into))) continue;
+    process.stdout.write(`setup: unpacking ${packages.join(' ')} into ${into}\n`);
+    const folder = mkdtempSync(join(tmpdir(), 'imds-setup-'));
+    spawnSync('apt-get', ['download', '-q', ...packages], { cwd: folder, stdio: 'inherit' });
+    const archives = readdirSync(folder);
+    if (archives.length === packages.length) {
+      mkdirSync(join(root, into), { recursive: true });
+      for (const archive of archives) run('dpkg-deb', ['--extract', join(folder, archive), join(root, into)]);
+    }
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** Does a step whose result is missing or older than its sources, and notes on the result that it was looked at. */
 function step(result, sources, args) {
   if (ifNeeded && !stale(result, ...sources)) return;
@@ -156,6 +179,7 @@ function step(result, sources, args) {
 }
 
 installSystemPackages();
+if (forTests) unpackTools();
 // Not `npm ci`: it refuses a lock file where the registry lacked another platform's optional package, which a mirror may.
 step('node_modules/.package-lock.json', ['package-lock.json'], ['install', '--no-save', '--no-audit', '--no-fund']);
 step('build/Release/imds_capture.so', ['native', 'binding.gyp'], ['run', '--silent', 'build:native']);

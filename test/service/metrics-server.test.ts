@@ -9,9 +9,10 @@ import { formatMetrics } from '../../src/service/exposition.js';
 import type { Metric } from '../../src/service/metrics.js';
 import { MetricsServer } from '../../src/service/metrics-server.js';
 import { MAX_EXECUTABLES, TracerMetrics } from '../../src/service/tracer-metrics.js';
+import { programPath } from '../deploy/support.js';
 import { requestEvent, stats as STATS } from '../output/events.js';
 
-const promtool = spawnSync('promtool', ['--version']).error === undefined;
+const promtool = programPath('promtool');
 
 function request(executable: string | undefined, verdict: RequestEvent['judgement']['verdict'] = 'normal_mode') {
   const event = requestEvent();
@@ -103,12 +104,12 @@ describe('metrics', () => {
     expect(parse(formatMetrics([odd])).size).toBe(5);
   });
 
-  it.skipIf(!promtool)(
+  it.skipIf(promtool === undefined)(
     `please promtool${promtool ? '' : ' (skipped: promtool of Debian’s prometheus is missing)'}`,
     () => {
       metrics.status(health);
       for (const name of ['/usr/bin/curl', 'a"b\\c\nd', '/tmp/ü']) metrics.write(request(name));
-      const checked = spawnSync('promtool', ['check', 'metrics'], {
+      const checked = spawnSync(promtool!, ['check', 'metrics'], {
         input: formatMetrics(metrics.metrics),
         encoding: 'utf8',
       });
