@@ -3,8 +3,8 @@ import { Constants, Layout } from './layout.js';
 import type { PacketRecord } from './types.js';
 
 /**
- * A packet's record. There is one for each packet of an endpoint, so it is read by hand: Buffer's read methods check each
- * offset anew, and the text of an address costs more than all the rest.
+ * A packet's record. There is one for each packet of an endpoint, so it is read by whole words: Buffer's read methods check
+ * each offset anew, and the text of an address costs more than all the rest.
  */
 export class DecodedPacket implements PacketRecord {
   readonly type = 'packet';
@@ -18,25 +18,29 @@ export class DecodedPacket implements PacketRecord {
   readonly cookie: bigint;
   readonly cgroupId: bigint;
 
-  /** @param at where the record begins in `batch`; its fixed part is there */
+  /**
+   * @param words of `batch`
+   * @param first of the record's words, whose fixed part is there
+   */
   constructor(
     readonly batch: Buffer,
-    at: number,
+    words: Int32Array,
+    first: number,
     readonly time: number,
     readonly start: number,
     readonly end: number,
   ) {
-    const fields = Layout.packet;
-    this.direction = (batch[at + Layout.header.flags]! & Constants.flagEgress) !== 0 ? 'egress' : 'ingress';
-    const cookieLow = int32(batch, at + fields.cookie);
-    const cookieHigh = int32(batch, at + fields.cookie + 4);
+    this.direction = (words[first + FLAGS]! & EGRESS) !== 0 ? 'egress' : 'ingress';
+    const cookieLow = words[first + COOKIE]!;
+    const cookieHigh = words[first + COOKIE + 1]!;
     this.cookie = uint64(cookieLow, cookieHigh);
-    this.cgroupId = uint64(int32(batch, at + fields.cgroupId), int32(batch, at + fields.cgroupId + 4));
-    this.localAddress = local.at(batch, at + fields.localAddress);
-    this.localPort = uint16(batch, at + fields.localPort);
-    this.remoteAddress = remote.at(batch, at + fields.remoteAddress);
-    this.remotePort = uint16(batch, at + fields.remotePort);
-    this.wireLength = int32(batch, at + fields.wireLength) >>> 0;
+    this.cgroupId = uint64(words[first + CGROUP]!, words[first + CGROUP + 1]!);
+    this.localAddress = local.at(batch, words, first + LOCAL_ADDRESS);
+    this.remoteAddress = remote.at(batch, words, first + REMOTE_ADDRESS);
+    const ports = words[first + PORTS]!;
+    this.localPort = ports & 0xffff;
+    this.remotePort = ports >>> 16;
+    this.wireLength = words[first + WIRE_LENGTH]! >>> 0;
     this.flowKey =
       cookieLow !== 0 || cookieHigh !== 0
         ? keyOfCookie(this.cookie, cookieLow >>> 0, cookieHigh >>> 0)
@@ -48,6 +52,16 @@ export class DecodedPacket implements PacketRecord {
     return this.batch.subarray(this.start, this.end);
   }
 }
+
+/** Fields by the number of their word; those of 16 bits share one, the first in its low half (little-endian). */
+const FLAGS = Layout.header.type >> 2;
+const EGRESS = Constants.flagEgress << 16;
+const COOKIE = Layout.packet.cookie >> 2;
+const CGROUP = Layout.packet.cgroupId >> 2;
+const LOCAL_ADDRESS = Layout.packet.localAddress >> 2;
+const REMOTE_ADDRESS = Layout.packet.remoteAddress >> 2;
+const PORTS = Layout.packet.localPort >> 2;
+const WIRE_LENGTH = Layout.packet.wireLength >> 2;
 
 /** Cookies are counted from 1, so that nearly all are exact as a number. */
 const keyOfCookie = (cookie: bigint, low: number, high: number): number | bigint =>
@@ -91,7 +105,7 @@ const MAPPED = 0xffff0000 | 0;
 /** Text of addresses, most of which were seen before. */
 class AddressTexts {
   isMapped = false;
-  /** The last four bytes, of which an IPv4 address consists, most significant first; signed. */
+  /** The last word, which an IPv4 address consists of; signed. */
   last = 0;
   #first = 0;
   #second = 0;
@@ -99,11 +113,11 @@ class AddressTexts {
   #text = '::';
   readonly #known = new Map<number, string>();
 
-  at(batch: Buffer, at: number): string {
-    const first = int32(batch, at);
-    const second = int32(batch, at + 4);
-    const third = int32(batch, at + 8);
-    const last = (batch[at + 12]! << 24) | (batch[at + 13]! << 16) | (batch[at + 14]! << 8) | batch[at + 15]!;
+  at(batch: Buffer, words: Int32Array, at: number): string {
+    const first = words[at]!;
+    const second = words[at + 1]!;
+    const third = words[at + 2]!;
+    const last = words[at + 3]!;
     if (last === this.last && third === this.#third && second === this.#second && first === this.#first) {
       return this.#text;
     }
@@ -114,7 +128,7 @@ class AddressTexts {
     this.isMapped = first === 0 && second === 0 && third === MAPPED;
     let text = this.isMapped ? this.#known.get(last) : undefined;
     if (text === undefined) {
-      text = formatAddress(batch, at);
+      text = formatAddress(batch, at << 2);
       if (this.#known.size >= MAX_KNOWN) this.#known.clear();
       if (this.isMapped) this.#known.set(last, text);
     }
@@ -125,10 +139,6 @@ class AddressTexts {
 
 const local = new AddressTexts();
 const remote = new AddressTexts();
-
-const uint16 = (bytes: Buffer, at: number): number => bytes[at]! | (bytes[at + 1]! << 8);
-const int32 = (bytes: Buffer, at: number): number =>
-  bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
 
 const uint64 = (low: number, high: number): bigint =>
   low === 0 && high === 0 ? 0n : (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);

@@ -4,7 +4,7 @@ import { Constants, Layout } from './layout.js';
 import { DecodedPacket } from './packet-record.js';
 import type { CaptureRecord, ConnectRecord, KernelProcess, PacketRecord, ProcessRecord } from './types.js';
 
-type Decode = (batch: Buffer, at: number, length: number) => CaptureRecord;
+type Decode = (batch: Buffer, at: number, length: number, words: Int32Array) => CaptureRecord;
 
 const KINDS: ReadonlyMap<number, { size: number; decode: Decode }> = new Map([
   [Constants.recordConnect as number, { size: Layout.connect.size as number, decode: decodeConnect }],
@@ -16,8 +16,10 @@ const KINDS: ReadonlyMap<number, { size: number; decode: Decode }> = new Map([
  * Decodes the records of a batch (native/record.h) and calls `onRecord` for each, in order. Byte fields of a record are
  * views into `batch`. Returns how many there were. A record that contradicts itself ends the batch with IMDS_E_RECORD.
  */
-export function decodeBatch(batch: Buffer, onRecord: (record: CaptureRecord) => void): number {
+export function decodeBatch(given: Buffer, onRecord: (record: CaptureRecord) => void): number {
   let count = 0;
+  const batch = given.byteOffset % Int32Array.BYTES_PER_ELEMENT === 0 ? given : alignedCopy(given);
+  const words = new Int32Array(batch.buffer, batch.byteOffset, Math.floor(batch.length / Int32Array.BYTES_PER_ELEMENT));
   const total = batch.length;
   for (let at = 0; at < total; count++) {
     const left = total - at;
@@ -26,10 +28,16 @@ export function decodeBatch(batch: Buffer, onRecord: (record: CaptureRecord) => 
     const kind = KINDS.get(batch.readUInt16LE(at + Layout.header.type));
     if (!kind) throw malformed('unknown type');
     if (length < kind.size || length > left || length % 8 !== 0) throw malformed(`length ${length} of ${left}`);
-    onRecord(kind.decode(batch, at, length));
+    onRecord(kind.decode(batch, at, length, words));
     at += length;
   }
   return count;
+}
+
+function alignedCopy(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 const malformed = (what: string) =>
@@ -76,23 +84,26 @@ function decodeProcess(batch: Buffer, start: number, length: number): ProcessRec
   };
 }
 
-function decodePacket(batch: Buffer, start: number, length: number): PacketRecord {
-  const span = start + Layout.packet.data;
-  const dataOffset = batch.readUInt32LE(span + Layout.spanWide.offset);
-  const dataLength = batch.readUInt32LE(span + Layout.spanWide.length);
+/** Records begin at multiples of 8, and so do a packet's 64-bit fields: it is read by whole words. */
+function decodePacket(batch: Buffer, start: number, length: number, words: Int32Array): PacketRecord {
+  const span = (start + Layout.packet.data) >> 2;
+  const dataOffset = words[span + (Layout.spanWide.offset >> 2)]! >>> 0;
+  const dataLength = words[span + (Layout.spanWide.length >> 2)]! >>> 0;
   if (dataOffset + dataLength > length) throw malformed(`${dataLength} bytes at ${dataOffset} of ${length}`);
-  return new DecodedPacket(batch, start, time(batch, start), start + dataOffset, start + dataOffset + dataLength);
+  const first = start >> 2;
+  const timeAt = first + (Layout.header.time >> 2);
+  const time = milliseconds(words[timeAt]! >>> 0, words[timeAt + 1]! >>> 0);
+  return new DecodedPacket(batch, words, first, time, start + dataOffset, start + dataOffset + dataLength);
 }
 
 /**
  * Nanoseconds as two halves, without a BigInt: 2^32 ns are 4294.967296 ms. Whole numbers until the last division, so that
  * a time of whole milliseconds stays one.
  */
-function time(bytes: Buffer, at = 0): number {
-  const low = bytes.readUInt32LE(at + Layout.header.time);
-  const high = bytes.readUInt32LE(at + Layout.header.time + 4);
-  return high * 4294 + (high * 967_296 + low) / 1e6;
-}
+const milliseconds = (low: number, high: number): number => high * 4294 + (high * 967_296 + low) / 1e6;
+
+const time = (bytes: Buffer): number =>
+  milliseconds(bytes.readUInt32LE(Layout.header.time), bytes.readUInt32LE(Layout.header.time + 4));
 
 function hasFlag(bytes: Buffer, flag: number): boolean {
   return (bytes.readUInt16LE(Layout.header.flags) & flag) !== 0;

@@ -70,7 +70,9 @@ export class Judge {
       if (known.byPath.size < MAX_PATHS) known.byPath.set(path, judged);
       return judged;
     }
-    return { ...judged, time: head.time };
+    const { provider, kind, severity, reasons, illFormed, tokenPresent, ttlSeconds, answered } = judged;
+    const again = { time: head.time, provider, kind, severity, reasons, illFormed, tokenPresent, answered: answered! };
+    return ttlSeconds === undefined ? again : { ...again, ttlSeconds };
   }
 
   /** The judgement, with the answer or, after the connection's end or the time-out, without. Call it once. */
