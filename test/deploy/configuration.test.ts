@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { resolveTraceOptions } from '../../src/cli/options.js';
+import { createEventContext } from '../../src/output/context.js';
 import { TracerMetrics } from '../../src/service/tracer-metrics.js';
+import { Shipper } from '../../src/ship/shipper.js';
 import { DEPLOY, deployed, programPath } from './support.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'imds-deploy-'));
@@ -72,8 +74,19 @@ describe('the Prometheus rules', () => {
   });
 
   it('name metrics and labels that there are', () => {
+    const shipper = new Shipper({
+      targets: [],
+      spoolDir: join(folder, 'spool'),
+      spoolBytes: 1024 * 1024,
+      context: createEventContext({ hostName: 'h', version: '1' }),
+      endpoint: [],
+      say: () => undefined,
+    });
     const metrics = new Map(
-      new TracerMetrics().metrics.map((metric) => [`imds_tracer_${metric.name}`, metric.labels ?? []]),
+      [...new TracerMetrics().metrics, ...shipper.metrics].map(({ name, labels = [] }) => [
+        `imds_tracer_${name}`,
+        labels,
+      ]),
     );
     const used = [...rules.matchAll(/(imds_tracer_\w+)(?:\{([^}]*)\})?/g)];
     expect(used.length).toBeGreaterThan(10);
