@@ -11,10 +11,11 @@ const BUILDERS = [
   { folder: 'another/much-longer-name', umask: '077', env: { TZ: 'Asia/Shanghai', LC_ALL: 'C.UTF-8' } },
 ];
 
-function build({ folder, umask, env }, root, architectures, work) {
+function build({ folder, umask, env }, root, commit, architectures, work) {
   const clone = join(work, folder);
   mkdirSync(clone, { recursive: true });
   run('git', ['clone', '--quiet', '--no-hardlinks', root, clone]);
+  run('git', ['checkout', '--quiet', '--detach', commit], { cwd: clone });
   const command = `umask ${umask}; npm install --no-save --no-audit --no-fund --silent; npm run --silent package -- "$@"`;
   run('sh', ['-ec', command, 'sh', ...architectures], { cwd: clone, env: { ...process.env, ...env } });
   return readFileSync(join(clone, 'build/packages/SHA256SUMS'), 'utf8');
@@ -22,9 +23,12 @@ function build({ folder, umask, env }, root, architectures, work) {
 
 /** Builds what is committed; `{ status, output }`, with status 0 where both gave the same bytes. */
 export function compareBuilds(root, architectures) {
+  const commit = run('git', ['rev-parse', 'HEAD'], { cwd: root }).trim();
   const work = mkdtempSync(join(tmpdir(), 'imds-builds-'));
   try {
-    const [first, second] = BUILDERS.map((builder) => build(builder, root, architectures, work).trim().split('\n'));
+    const [first, second] = BUILDERS.map((builder) =>
+      build(builder, root, commit, architectures, work).trim().split('\n'),
+    );
     const different = second.filter((line) => !first.includes(line));
     if (different.length === 0 && first.length === second.length) {
       return {
