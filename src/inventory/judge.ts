@@ -97,18 +97,25 @@ function scriptAdvice({ provider }: Finding, status: Status): string[] {
  * Packages of cloud-init below the minimum: whether the distribution brought the code in is seen in the data source that is
  * installed below the same root.
  */
-export function settleCloudInit(items: InventoryItem[]): void {
+export function settleCloudInit(items: readonly InventoryItem[]): void {
+  const sources = new Map<string, InventoryItem | 'different'>();
+  const key = ({ root, provider }: InventoryItem): string => `${provider} ${root}`;
+  for (const item of items) {
+    if (item.kind !== 'cloud-init') continue;
+    const known = sources.get(key(item));
+    sources.set(
+      key(item),
+      known === undefined || (known !== 'different' && known.status === item.status) ? item : 'different',
+    );
+  }
   for (const item of items) {
     if (item.kind !== 'package' || item.name !== 'cloud-init' || item.status !== 'unknown') continue;
-    const sources = items.filter(
-      ({ kind, root, provider }) => kind === 'cloud-init' && root === item.root && provider === item.provider,
-    );
-    const [first] = sources;
-    if (first === undefined || sources.some(({ status }) => status !== first.status)) continue;
-    item.status = first.status;
+    const source = sources.get(key(item));
+    if (source === undefined || source === 'different') continue;
+    item.status = source.status;
     item.advice =
-      first.status === 'ok'
+      source.status === 'ok'
         ? 'Older than the minimum, but the data source that is installed asks for a token.'
-        : first.advice;
+        : source.advice;
   }
 }

@@ -102,14 +102,22 @@ export type Plan = ReadonlyMap<string, Decision>;
 export function planMounts(views: readonly View[], resolveLayer: (path: string) => string = (path) => path): Plan[] {
   const tables = views.map(({ mounts }) => new Map(mounts.map((mount) => [mount.path, mount])));
   const plans: Map<string, Decision>[] = views.map(() => new Map());
-  const walked = new Map<string, { view: number; mount: Mount }[]>();
+  const walked: Walked[] = [];
+  /** By file system and directory of it. */
+  const places = new Map<string, Walked[]>();
   const decide = (view: number, mount: Mount): void => {
     const passing = mount.path === '/' ? undefined : passedOver(mount.type);
-    const same = walked.get(mount.device) ?? [];
-    const seen = same.some((other) => shows(tables[other.view]!, other.mount, mount));
+    const seen = upwards(mount.root).some((root) =>
+      places.get(`${mount.device} ${root}`)?.some((other) => shows(tables[other.view]!, other.mount, mount)),
+    );
     const decision = passing ?? (seen ? 'twice' : 'walk');
     plans[view]!.set(mount.path, decision);
-    if (decision === 'walk') walked.set(mount.device, [...same, { view, mount }]);
+    if (decision !== 'walk') return;
+    walked.push({ view, mount });
+    const key = `${mount.device} ${mount.root}`;
+    const same = places.get(key) ?? [];
+    // Each further one is hidden at the places of the others, which somebody has to have done on purpose.
+    if (same.length < MAX_PLACES) places.set(key, [...same, { view, mount }]);
   };
   for (const [view, table] of tables.entries()) {
     const root = table.get('/');
@@ -118,12 +126,30 @@ export function planMounts(views: readonly View[], resolveLayer: (path: string) 
   for (const [view, table] of tables.entries()) {
     for (const mount of table.values()) if (mount.path !== '/') decide(view, mount);
   }
-  for (const { view, mount } of [...walked.values()].flat()) {
+  for (const { view, mount } of walked) {
     // The layers of the host's own root lie outside of it.
     if (view === 0 && mount.path === '/') continue;
     for (const layer of overlayLayers(mount)) plans[0]?.set(resolveLayer(layer), 'twice');
   }
   return plans;
+}
+
+interface Walked {
+  view: number;
+  mount: Mount;
+}
+
+/** Mounts of the same directory that are compared with a further one. */
+const MAX_PLACES = 16;
+
+/** A path and the directories that it lies in. */
+function upwards(path: string): string[] {
+  const paths = [path];
+  for (let place = path; place !== '/' && place !== ''; ) {
+    place = parentOf(place);
+    paths.push(place);
+  }
+  return paths;
 }
 
 /** Whether what `mount` shows is also at a place of `other`, not hidden there by a further mount. */

@@ -1,7 +1,7 @@
-import { closeSync, constants, openSync, readFileSync, realpathSync } from 'node:fs';
+import { closeSync, constants, openSync, realpathSync } from 'node:fs';
 import { usageError } from '../errors.js';
 import { describeCgroups, parseCgroupFile } from '../process/cgroup.js';
-import type { ProcReader } from '../process/proc.js';
+import { ProcReader } from '../process/proc.js';
 import { decodeLatin1 } from '../text.js';
 import { fsPath } from './files.js';
 import { below, type Mount, parseMountInfo } from './mounts.js';
@@ -23,6 +23,9 @@ export interface Root {
 const MAX_REPRESENTATIVES = 4;
 /** Mount namespaces that are looked at. */
 const MAX_NAMESPACES = 4096;
+/** Any user can make a namespace with as many mounts as the kernel lets him: what is kept of all of them. */
+const MAX_MOUNTS = 500_000;
+const MAX_TABLE = 32 * 1024 * 1024;
 
 /** The directory that --root names. Throws a usage error where it is none. */
 export function namedRoot(directory: string): Root {
@@ -38,7 +41,7 @@ export function namedRoot(directory: string): Root {
       'give a directory: / for this system, or where an image is mounted',
     );
   }
-  const mounts = readMounts('/proc/self/mountinfo');
+  const mounts = readMounts(new ProcReader('/proc'), 'self');
   return {
     label: decodeLatin1(path),
     containerId: null,
@@ -70,25 +73,29 @@ export function systemRoots(scan: Scan, proc: ProcReader): Root[] {
     {
       label: '/',
       containerId: null,
-      mounts: readMounts('/proc/self/mountinfo'),
+      mounts: readMounts(proc, 'self'),
       ...(own !== undefined && { namespace: own }),
       open: () => openRoot('/'),
     },
   ];
+  let mounts = 0;
   for (const [namespace, pids] of namespaces) {
     if (roots.length > MAX_NAMESPACES) {
       scan.problem('limit_reached', '/proc');
       break;
     }
     const root = namespaceRoot(proc, namespace, pids);
-    if (root !== undefined) roots.push(root);
+    if (root === undefined) continue;
+    mounts += root.mounts.length;
+    if (mounts <= MAX_MOUNTS) roots.push(root);
+    else scan.problem('limit_reached', root.label);
   }
   return roots;
 }
 
 function namespaceRoot(proc: ProcReader, namespace: string, pids: readonly number[]): Root | undefined {
   for (const pid of pids) {
-    const mounts = readMounts(`${proc.root}/${pid}/mountinfo`);
+    const mounts = readMounts(proc, pid);
     const { container } = describeCgroups(parseCgroupFile(proc.cgroupFile(pid) ?? ''));
     if (mounts.length === 0 || proc.link(`${pid}/ns/mnt`) !== namespace) continue;
     const label = `/proc/${pid}/root`;
@@ -112,12 +119,13 @@ function namespaceRoot(proc: ProcReader, namespace: string, pids: readonly numbe
 
 const openRoot = (path: string): number => openSync(fsPath(path), constants.O_RDONLY | constants.O_DIRECTORY);
 
-function readMounts(path: string): Mount[] {
-  try {
-    return parseMountInfo(readFileSync(path, 'latin1'));
-  } catch {
-    return [];
-  }
+function readMounts(proc: ProcReader, pid: number | 'self'): Mount[] {
+  let table = '';
+  proc.lines(`${pid}/mountinfo`, (piece) => {
+    table += piece.toString('latin1');
+    return table.length > MAX_TABLE;
+  });
+  return parseMountInfo(table);
 }
 
 /** The mounts below a directory, with their paths from there; first what the directory itself lies in. */

@@ -12,6 +12,8 @@ import { type InventoryItem, MAX_PIDS } from './types.js';
 /** What of one process is looked at; it may have a million open files. */
 const MAX_OPEN_FILES = 4096;
 const MAX_ARGUMENTS = 32;
+const MAX_FILES = 16_384;
+const MAX_DIRECTORIES = 100_000;
 
 /** Gives each process of the given roots to `visit`, and leaves the event loop free in between. Not this one, no kernel thread. */
 async function eachProcess(
@@ -141,8 +143,9 @@ function describe(scan: Scan, proc: ProcReader, pid: number, executable: string)
   }
   proc.lines(`${pid}/maps`, (piece) => {
     for (const match of piece.toString('latin1').matchAll(/ (\/[^\n]+)$/gm)) files.add(match[1]!);
-    return false;
+    return files.size > MAX_FILES;
   });
+  if (files.size > MAX_FILES) scan.problem('limit_reached', `/proc/${pid}/maps`);
   const args = splitArguments(proc.arguments(pid)?.argv ?? '')
     .slice(0, MAX_ARGUMENTS)
     .map((argument) => absolute(cwd, argument));
@@ -159,7 +162,7 @@ function ancestors(paths: readonly string[]): Set<string> {
   for (const path of paths) {
     for (
       let place = decodeLatin1(path);
-      place.length > 1 && !all.has(place);
+      place.length > 1 && !all.has(place) && all.size < MAX_DIRECTORIES;
       place = place.slice(0, place.lastIndexOf('/'))
     ) {
       all.add(place);

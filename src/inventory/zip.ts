@@ -18,8 +18,8 @@ const LOCAL = 0x04034b50;
 /** The end record and the longest comment behind it. */
 const END_SIZE = 22;
 const MAX_COMMENT = 0xffff;
-/** 600,000 entries of a usual size. */
-const MAX_DIRECTORY = 64 * 1024 * 1024;
+/** 300,000 entries of a usual size. */
+const MAX_DIRECTORY = 32 * 1024 * 1024;
 
 const STORED = 0;
 const DEFLATED = 8;

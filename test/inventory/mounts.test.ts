@@ -115,6 +115,13 @@ describe('what is looked through', () => {
     });
   });
 
+  it('is decided in linear time, whatever a user mounts in a namespace of his own', () => {
+    const bound = Array.from({ length: 100_000 }, (_, i) => mount('0:99', `/d${i}`, `/m/${i}`, 'tmpfs'));
+    const same = Array.from({ length: 100_000 }, (_, i) => mount('0:98', '/', `/s/${i}`, 'tmpfs'));
+    const [, user] = plan([mount('8:1', '/', '/')], [mount('8:1', '/', '/'), ...bound, ...same]);
+    expect(Object.values(user!).filter((decision) => decision === 'walk')).toHaveLength(100_001);
+  });
+
   it('of a tracer that runs in a container itself begins with that container’s root', () => {
     const root = mount('0:50', '/', '/', 'overlay', 'lowerdir=/usr:/lib');
     expect(plan([root, mount('0:60', '/', '/data')])).toEqual([{ '/': 'walk', '/data': 'walk' }]);

@@ -4,7 +4,7 @@ import type { Scan } from '../scan.js';
 import { type Directory, inDirectory, pathIn } from '../walk.js';
 import { member, parseJson, textMember } from './json.js';
 
-const MAX_INSTALLED = 32 * 1024 * 1024;
+const MAX_INSTALLED = 16 * 1024 * 1024;
 
 /** `vendor/composer/installed.json`: of Composer 1 the list of packages itself, of Composer 2 an object that has it. */
 export function readComposer(scan: Scan, directory: Directory, name: string): undefined {

@@ -10,7 +10,7 @@ import { MAX_SCRIPT, readScriptFile } from './script.js';
 /** No ELF file is smaller than its header, no script that asks a service than its address. */
 const MIN_SIZE = 24;
 /** How far a program is searched for the name of a header. */
-const MAX_PROGRAM = 256 * 1024 * 1024;
+const MAX_PROGRAM = 128 * 1024 * 1024;
 const ELF_MAGIC = 0x7f454c46;
 const SCRIPT_MAGIC = 0x2321; // #!
 

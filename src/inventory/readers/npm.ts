@@ -7,7 +7,7 @@ import { member, parseJson, textMember } from './json.js';
 
 const MAX_PACKAGE = 1024 * 1024;
 /** npm's list of all that it installed into a folder. */
-const MAX_LOCK = 32 * 1024 * 1024;
+const MAX_LOCK = 16 * 1024 * 1024;
 
 const NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'npm').flatMap(({ names }) => names);
 const FOLDERS: ReadonlySet<string> = new Set(NAMES.map((name) => name.slice(name.lastIndexOf('/') + 1)));

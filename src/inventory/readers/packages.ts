@@ -6,8 +6,8 @@ import type { Scan } from '../scan.js';
 import type { Finding } from '../types.js';
 import { type Directory, inDirectory, pathIn } from '../walk.js';
 
-/** Of a host with all of a distribution's packages it has some 60 MiB. */
-const MAX_STATUS = 256 * 1024 * 1024;
+/** Of a host with ten thousand packages it has some 20 MiB. */
+const MAX_STATUS = 64 * 1024 * 1024;
 const RPM_TIMEOUT_MS = 30_000;
 const NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'package').flatMap(({ names }) => names);
 
