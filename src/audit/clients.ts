@@ -91,6 +91,17 @@ export interface ClientJson extends ClientIdentity {
   sdks: SdkFinding[];
 }
 
+/** What is made of a process once, for all its requests. */
+interface DescribedProcess {
+  /** Id of its client. */
+  id: string;
+  identity: ClientIdentity;
+  /** What `identity` takes of the room for texts. */
+  key: string;
+  callers: string | undefined;
+  example: string | undefined;
+}
+
 /** The sums of one client. */
 export class Client implements ClientIdentity {
   readonly executable: string | null;
@@ -154,8 +165,9 @@ export class Client implements ClientIdentity {
     return this.verdicts.get(verdict) ?? 0;
   }
 
-  add(request: RequestObservation): void {
-    const { verdict, severity, reasons, status, process, time } = request;
+  /** `process`: of the request, as it was described. */
+  add(request: RequestObservation, process: DescribedProcess | undefined): void {
+    const { verdict, severity, reasons, status, time } = request;
     const normal = verdict === 'normal_mode';
     this.requests++;
     bump(this.verdicts, verdict);
@@ -173,13 +185,10 @@ export class Client implements ClientIdentity {
     if (request.userAgent !== undefined) this.user_agents.add(request.userAgent);
     this.hosts.add(request.host.name);
     this.attribution.add(request.attribution);
-    if (process !== undefined) {
-      const callers = callersOf(process.ancestors);
-      if (callers !== undefined) this.callers.add(callers);
-      if (normal && process.args !== undefined) this.examples.add(exampleOf(process.args));
-      this.container_runtime ??= process.container?.runtime;
-      this.pod_uid ??= process.podUid;
-    }
+    if (process?.callers !== undefined) this.callers.add(process.callers);
+    if (process?.example !== undefined && normal) this.examples.add(process.example);
+    this.container_runtime ??= request.process?.container?.runtime;
+    this.pod_uid ??= request.process?.podUid;
     this.first = Math.min(this.first, time);
     this.last = Math.max(this.last, time);
   }
@@ -347,6 +356,7 @@ export class Clients {
   readonly #limits: ClientLimits;
   readonly #together: boolean;
   readonly #hosts: Tally;
+  readonly #described = new WeakMap<ObservedProcess, DescribedProcess>();
   readonly other: OtherClients = { requests: 0, normal_mode: 0 };
 
   /**
@@ -387,13 +397,14 @@ export class Clients {
   add(request: RequestObservation): Counted | undefined {
     this.#hosts.add(request.host.name);
     this.#timeline.add(request.time, request.verdict);
-    const client = this.#clientOf(identityOf(request, this.#together));
+    const described = this.#describe(request.process);
+    const client = this.#clientOf(described);
     if (client === undefined) {
       this.other.requests++;
       if (request.verdict === 'normal_mode') this.other.normal_mode++;
       return undefined;
     }
-    client.add(request);
+    client.add(request, described);
     for (const { inner, outer } of this.#proxies.observe(client.id, request)) {
       this.byId(inner)?.asks_for.add(outer);
       this.byId(outer)?.asks_through.add(inner);
@@ -433,7 +444,7 @@ export class Clients {
   /** Adds what another has gathered: trusted as far as its form goes. */
   merge({ clients, other, timeline, hosts }: ClientsJson): void {
     for (const json of clients) {
-      const client = this.#clientOf(this.#together ? withoutContainer(json) : json);
+      const client = this.#clientOf(identified(this.#together ? withoutContainer(json) : json));
       if (client !== undefined) {
         client.merge(json);
         continue;
@@ -447,10 +458,20 @@ export class Clients {
     this.#hosts.merge(hosts);
   }
 
-  #clientOf(identity: ClientIdentity): Client | undefined {
-    const { executable, command, unit, container_id, user } = identity;
-    const key = JSON.stringify([executable, command, unit, container_id, user]);
-    const id = hash('sha256', key, 'hex').slice(0, 12);
+  /** A running tracer describes a process by one object for all its requests: what is made of it is kept as long. */
+  #describe(process: ObservedProcess | undefined): DescribedProcess {
+    const known = process === undefined ? undefined : this.#described.get(process);
+    if (known !== undefined) return known;
+    const described: DescribedProcess = {
+      ...identified(identityOf(process, this.#together)),
+      callers: process === undefined ? undefined : callersOf(process.ancestors),
+      example: process?.args === undefined ? undefined : exampleOf(process.args),
+    };
+    if (process !== undefined) this.#described.set(process, described);
+    return described;
+  }
+
+  #clientOf({ id, identity, key }: Pick<DescribedProcess, 'id' | 'identity' | 'key'>): Client | undefined {
     const known = this.#clients.get(id);
     if (known !== undefined) return known;
     if (this.#clients.size >= this.#limits.clients || !this.#room.take(key)) return undefined;
@@ -460,7 +481,13 @@ export class Clients {
   }
 }
 
-function identityOf({ process }: RequestObservation, together: boolean): ClientIdentity {
+function identified(identity: ClientIdentity): Pick<DescribedProcess, 'id' | 'identity' | 'key'> {
+  const { executable, command, unit, container_id, user } = identity;
+  const key = JSON.stringify([executable, command, unit, container_id, user]);
+  return { id: hash('sha256', key, 'hex').slice(0, 12), identity, key };
+}
+
+function identityOf(process: ObservedProcess | undefined, together: boolean): ClientIdentity {
   if (process === undefined) return { executable: null, command: null, unit: null, container_id: null, user: null };
   const { executable, unit, container, user } = process;
   const command = clientCommand(process);
