@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
@@ -8,11 +8,13 @@ import { addTraceOptions } from '../src/cli/options.js';
 import { REASONS } from '../src/imds/reasons.js';
 import type { Severity, Verdict } from '../src/imds/types.js';
 import { LEVELS } from '../src/imds/verdict.js';
+import { formatCef } from '../src/output/cef.js';
 import { createEventContext } from '../src/output/context.js';
 import { formatEcs } from '../src/output/ecs.js';
 import type { Fields } from '../src/output/fields.js';
 import { LearnedSecrets } from '../src/output/learned.js';
-import { redactEvent } from '../src/output/redact.js';
+import { formatOcsf } from '../src/output/ocsf.js';
+import { redactEvent, type ShownEvent } from '../src/output/redact.js';
 import { formatText } from '../src/output/text.js';
 import type { RequestEvent, TracerEvent, TracerStats } from '../src/output/types.js';
 import type { Pipeline } from '../src/pipeline.js';
@@ -20,6 +22,7 @@ import type { NotFound, SocketOwner } from '../src/process/sockets.js';
 import { runTracer } from '../src/tracer.js';
 import * as wireLimits from '../src/wire/limits.js';
 import { requestEvent } from './output/events.js';
+import { EVERY_EVENT } from './output/every-event.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const page = (name: string): string => readFileSync(join(ROOT, 'docs', name), 'utf8');
@@ -299,6 +302,49 @@ describe('docs/how-it-works.md', () => {
     // How large a kept segment's objects are, and where a body is searched, is no matter of what is given up.
     const { SEGMENT_OVERHEAD: _, ACCESS_KEY_SCAN_BYTES: __, ...bounds } = wireLimits;
     expect(new Map(documented)).toEqual(new Map(Object.entries(bounds)));
+  });
+});
+
+describe('docs/siem.md', () => {
+  const SIEM = page('siem.md');
+  const ocsfType = (event: ShownEvent): unknown => formatOcsf(event, CONTEXT)['type_uid'];
+  const cef = (event: ShownEvent): string[] => formatCef(event, CONTEXT).split('|').slice(4, 7);
+
+  it('has the OCSF class of every event', () => {
+    const [classes] = section(SIEM, 'OCSF').split('| Attribute |');
+    const documented = new Map(
+      rows(classes!).map(([event, , type]) => [quoted(event!).join(' '), quoted(type!).map(Number)]),
+    );
+    for (const [name, event] of EVERY_EVENT) {
+      const action = event.kind !== 'request' ? event.kind : `imds-request${event.request ? '' : ' unparsed'}`;
+      const types = documented.get(action)!;
+      // Of the methods, the table has two, and the one for all that OCSF has no name for.
+      expect(types, name).toContain(ocsfType(event));
+    }
+    expect(documented.size).toBe(new Set(EVERY_EVENT.map(([, event]) => event.kind)).size + 1);
+  });
+
+  it('has the CEF severity of every event', () => {
+    const documented = rows(section(SIEM, 'CEF'))
+      .filter(([, severity]) => /^\d/.test(severity!))
+      .flatMap(([ids, severity]) => quoted(ids!).map((id): [string, string] => [id, severity!]));
+    const found = new Map<string, Set<string>>();
+    for (const [, event] of EVERY_EVENT) {
+      const [id, , severity] = cef(event) as [string, string, string];
+      found.set(id, (found.get(id) ?? new Set()).add(severity));
+    }
+    expect(sorted(documented.map(([id]) => id))).toEqual(sorted(found.keys()));
+    for (const [id, severity] of documented) {
+      for (const number of found.get(id)!) expect(severity.match(/\d+/g), id).toContain(number);
+    }
+  });
+
+  it('has every file for deployment', () => {
+    const folder = join(ROOT, 'deploy');
+    const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
+      statSync(join(folder, name)).isFile(),
+    );
+    expect(sorted(named(SIEM, 'Configuration'))).toEqual(sorted(files.map((name) => `deploy/${name}`)));
   });
 });
 
