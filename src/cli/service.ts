@@ -113,7 +113,8 @@ function neededDropIns(root: string): ReadonlySet<DropIn> {
 
 const NEEDED: Readonly<Record<DropIn, (options: TraceOptions) => boolean>> = {
   'libpcap.conf': ({ source }) => (source === 'auto' ? !ebpfWorks() : source === 'pcap'),
-  'network.conf': ({ metrics }) => metrics !== undefined && !LOOPBACK.test(metrics.host),
+  'network.conf': ({ ship, metrics }) =>
+    [...ship, ...(metrics === undefined ? [] : [metrics])].some(({ host }) => !LOOPBACK.test(host)),
   // Type=notify-reload came with systemd 253. An older one would not know it, and take the service for one that is never ready.
   'reload.conf': () => systemdRuns('/') && systemdVersion() >= 253,
 };
