@@ -63,7 +63,8 @@ export function parseMountInfo(text: string): Mount[] {
     const [before, after] = line.split(' - ');
     const [, , device, root, path] = (before ?? '').split(' ');
     const [type, , options] = (after ?? '').split(' ');
-    if (device === undefined || path === undefined || type === undefined) continue;
+    // What lies outside of the process's root has no path.
+    if (device === undefined || type === undefined || !path?.startsWith('/')) continue;
     mounts.push({ device, root: unescapePath(root!), path: unescapePath(path), type, options: options ?? '' });
   }
   return mounts;
@@ -142,13 +143,13 @@ interface Walked {
 /** Mounts of the same directory that are compared with a further one. */
 const MAX_PLACES = 16;
 
-/** A path and the directories that it lies in. */
+/** A path and the directories that it lies in; what is no path (`net:[4026531840]` of nsfs) lies in none. */
 function upwards(path: string): string[] {
   const paths = [path];
-  for (let place = path; place !== '/' && place !== ''; ) {
-    place = parentOf(place);
-    paths.push(place);
+  for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
+    paths.push(path.slice(0, slash));
   }
+  if (path.startsWith('/') && path !== '/') paths.push('/');
   return paths;
 }
 

@@ -17,10 +17,13 @@ describe('the table of mounts', () => {
     const text =
       '22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw,discard\n' +
       '96 71 0:43 /a\\040b /tmp/x\\134y\\012 rw - overlay overlay rw,lowerdir=/l\n' +
+      '97 71 0:4 net:[4026532245] /run/netns/a rw - nsfs nsfs rw\n' +
+      '98 71 0:44 / (unreachable)/x rw - tmpfs tmpfs rw\n' +
       'not a line\n';
     expect(parseMountInfo(text)).toEqual([
       mount('254:0', '/', '/', 'ext4', 'rw,discard'),
       mount('0:43', '/a b', '/tmp/x\\y\n', 'overlay', 'rw,lowerdir=/l'),
+      mount('0:4', 'net:[4026532245]', '/run/netns/a', 'nsfs'),
     ]);
   });
 
@@ -42,6 +45,8 @@ describe('what is looked through', () => {
       plan([
         mount('8:1', '/', '/'),
         mount('0:1', '/', '/proc', 'proc'),
+        mount('0:4', 'net:[4026532245]', '/run/netns/a', 'nsfs'),
+        mount('0:6', 'no path', '/strange', 'tmpfs'),
         mount('0:2', '/', '/net', 'nfs4'),
         mount('0:3', '/', '/home/a', 'fuse.sshfs'),
         mount('0:4', '/', '/run/user/1/overlay', 'fuse.fuse-overlayfs'),
@@ -52,6 +57,8 @@ describe('what is looked through', () => {
       {
         '/': 'walk',
         '/proc': 'pseudo',
+        '/run/netns/a': 'pseudo',
+        '/strange': 'walk',
         '/net': 'network',
         '/home/a': 'network',
         '/run/user/1/overlay': 'walk',
