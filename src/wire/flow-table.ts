@@ -1,5 +1,6 @@
 import { type Connection, ConnectionRemains, type Direction } from './connection.js';
 import { WireCounters } from './counters.js';
+import { FlowIndex, type FlowKey } from './flow-index.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
 import { type Listed, RecencyList } from './recency-list.js';
@@ -9,8 +10,6 @@ export interface Flow {
   readonly connection: Connection;
 }
 
-export type FlowKey = string | number | bigint;
-
 /**
  * Used again and again: of connections that are over thousands are kept for a while, and new objects for each would all be
  * moved about by the garbage collector before they die.
@@ -19,7 +18,9 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   before: Entry<F> | undefined = undefined;
   after: Entry<F> | undefined = undefined;
 
-  key: FlowKey = 0;
+  /** The key, where it is a number: in a field of its own, as one that holds all kinds would need an object for each. */
+  numberKey = Number.NaN;
+  otherKey: string | bigint | undefined = undefined;
   /** Undefined once over, where nobody wants it any more. */
   flow: F | undefined = undefined;
   /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
@@ -48,7 +49,7 @@ export class FlowTable<F extends Flow> {
   /** Open connections put out by a bound. */
   evicted = 0;
 
-  readonly #entries = new Map<FlowKey, Entry<F>>();
+  readonly #entries = new FlowIndex<Entry<F>>();
   readonly #open = new RecencyList<Entry<F>>();
   /** Over, but late retransmissions may come. */
   readonly #closed = new RecencyList<Entry<F>>();
@@ -91,7 +92,8 @@ export class FlowTable<F extends Flow> {
       if (!canBegin(segment)) return undefined;
       if (this.size >= MAX_FLOWS) this.#makeRoom(time);
       entry = this.#spare.pop() ?? new Entry(this.#open);
-      entry.key = key;
+      if (typeof key === 'number') entry.numberKey = key;
+      else entry.otherKey = key;
       entry.flow = create();
       entry.lastUse = time;
       this.#entries.set(key, entry);
@@ -180,7 +182,8 @@ export class FlowTable<F extends Flow> {
   }
 
   #remove(entry: Entry<F>): void {
-    this.#entries.delete(entry.key);
+    this.#entries.delete(entry.otherKey ?? entry.numberKey);
+    entry.otherKey = undefined;
     entry.list.remove(entry);
     this.#keeping.delete(entry);
     entry.flow = undefined;

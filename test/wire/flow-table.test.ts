@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Connection, type Direction } from '../../src/wire/connection.js';
-import { type FlowKey, FlowTable } from '../../src/wire/flow-table.js';
+import type { FlowKey } from '../../src/wire/flow-index.js';
+import { FlowTable } from '../../src/wire/flow-table.js';
 import { TCP_FIN, TCP_RST, TCP_SYN } from '../../src/wire/ip.js';
 import {
   FLOW_IDLE_MS,
