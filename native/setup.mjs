@@ -44,7 +44,20 @@ const NEEDS = [
 ];
 
 // What the tests take from Debian packages that would start a service if they were installed: unpacked below build/.
-const UNPACKED = [{ command: 'promtool', packages: ['prometheus'], into: 'build/prometheus' }];
+// rsyslog and syslog-ng can't be installed beside each other either. The libraries are those that nothing else brings.
+const UNPACKED = [
+  { command: 'promtool', packages: ['prometheus'], into: 'build/prometheus' },
+  {
+    command: 'rsyslogd',
+    packages: ['rsyslog', 'rsyslog-gnutls', 'libestr0', 'libfastjson4'],
+    into: 'build/rsyslog',
+  },
+  {
+    command: 'syslog-ng',
+    packages: ['syslog-ng-core', 'libivykis0', 'libnet1', 'libwrap0', 'libpcre3', 'libjson-c5'],
+    into: 'build/syslog-ng',
+  },
+];
 
 const INCLUDE_DIRS = ['/usr/include', `/usr/include/${multiarch()}`, '/usr/local/include'];
 

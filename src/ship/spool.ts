@@ -18,7 +18,7 @@ const GREATEST_FILE = 4 * 1024 * 1024;
 export const LEAST_SPOOL_BYTES = 8 * 1024 * 1024;
 
 /** Records wait for the disk up to this many bytes; what comes on top is dropped. */
-const MEMORY_BYTES = 4 * 1024 * 1024;
+const MEMORY_BYTES = 8 * 1024 * 1024;
 /** While more than this waits for the disk, no more should be made, but not for longer than this at a time. */
 const ENOUGH_MEMORY_BYTES = 1024 * 1024;
 const WAIT_FOR_DISK_MS = 50;
@@ -94,6 +94,7 @@ export class Spool {
   #retry: NodeJS.Timeout | undefined;
   #cursorTimer: NodeJS.Timeout | undefined;
   #cursorWrite: Promise<void> = Promise.resolve();
+  #closing = false;
   #closed = false;
   readonly #atExit = (): void => this.#flushAtExit();
 
@@ -197,7 +198,8 @@ export class Spool {
 
   /** Writes what waits, within half a second, and closes. Never rejects. */
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closing) return;
+    this.#closing = true;
     this.#lent = 0;
     this.#retryAt = 0;
     clearTimeout(this.#retry);
@@ -210,10 +212,14 @@ export class Spool {
     clearTimeout(this.#cursorTimer);
     clearTimeout(this.#retry);
     process.off('exit', this.#atExit);
-    // A disk that hangs keeps its descriptors, but not the tracer.
-    await Promise.race([this.#closeFiles(), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);
+    const inTime = await Promise.race([
+      this.#closeFiles().then(() => true),
+      sleep(CLOSE_WITHIN_MS, false, { ref: false }),
+    ]);
     unlockSpool(this.#directory);
-    this.#directory.close();
+    // A disk that hangs doesn't keep the tracer, but the directory stays open: what is still under way goes through the
+    // descriptor's number, which must not come to mean another directory.
+    if (inTime) this.#directory.close();
   }
 
   async #closeFiles(): Promise<void> {
@@ -248,7 +254,7 @@ export class Spool {
     // A cursor beyond what there is doesn't belong to these files.
     if (first.id > cursor.file || isBefore(endOf(last), cursor)) this.#acked = { file: first.id, offset: 0 };
     this.#read = { ...this.#acked };
-    this.#forgetAcked();
+    this.#cursorWrite = this.#forgetAcked();
   }
 
   #cutTornEnd(file: SpoolFile): void {
@@ -337,7 +343,7 @@ export class Spool {
       const directory = openDirectory(this.path);
       unlockSpool(this.#directory);
       lockSpool(directory);
-      this.#directory.close();
+      // The old one stays open: what is under way goes through its number, which must not come to mean another directory.
       this.#directory = directory;
       // How many records were in them, nobody knows any more.
       this.dropped += this.#files.filter((file) => isBefore(this.#acked, endOf(file))).length;
@@ -453,24 +459,21 @@ export class Spool {
   }
 
   /** Deletes files all of whose records have arrived, but not the one that is written. */
-  #forgetAcked(): void {
+  async #forgetAcked(): Promise<void> {
     const done = this.#files.filter(
       (file) => file !== this.#files.at(-1) && (file.id < this.#acked.file || !isBefore(this.#acked, endOf(file))),
     );
-    this.#forgetFiles(done);
-  }
-
-  #forgetFiles(done: readonly SpoolFile[]): void {
     if (done.length === 0) return;
     this.#files = this.#files.filter((file) => !done.includes(file));
-    for (const { id } of done) void rm(this.#entry(id), { force: true }).catch(() => undefined);
+    for (const { id } of done) await rm(this.#entry(id), { force: true }).catch(() => undefined);
   }
 
   #saveCursorSoon(): void {
     if (this.#closed) return;
     this.#cursorTimer ??= setTimeout(() => {
       this.#cursorTimer = undefined;
-      this.#cursorWrite = this.#writeCursor();
+      // One after the other: they write to the same file before it gets its name.
+      this.#cursorWrite = this.#cursorWrite.then(() => this.#writeCursor());
     }, CURSOR_INTERVAL_MS).unref();
   }
 
@@ -484,9 +487,9 @@ export class Spool {
       // Without it, more is sent twice after a restart, and nothing else.
       this.failures++;
       // The directory is gone, which who writes to an open file doesn't notice: the next write opens it again.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') await this.#closeWriter();
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && this.#working === undefined) await this.#closeWriter();
     }
-    this.#forgetAcked();
+    await this.#forgetAcked();
   }
 
   /** The process ends without closing: what is in memory goes to the file as far as that goes. */

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { packageRoot } from '../../src/capture/native.js';
 import { until } from './support.js';
 
 /** A port of loopback that was free a moment ago. */
@@ -52,13 +53,42 @@ interface ReceiverKind {
   missing: string;
   configure(way: Way, directory: string): string;
   arguments(directory: string): string[];
-  environment?: Record<string, string>;
+  environment: Record<string, string>;
 }
 
-const find = (...paths: string[]): string | undefined => paths.find((path) => existsSync(path));
+/** Where native/setup.mjs unpacks the two, which can't be installed beside each other. */
+const unpackedTo = (name: string): string => join(packageRoot(), 'build', name);
 
-/** Where native/setup.mjs unpacks syslog-ng, which can't be installed beside rsyslog. */
-const UNPACKED = join(import.meta.dirname, '../../build/syslog-ng');
+/** A library folder of an unpacked package, whatever the processor. */
+const libraries = (root: string): string =>
+  ['x86_64-linux-gnu', 'aarch64-linux-gnu', 'syslog-ng']
+    .flatMap((folder) => [join(root, 'usr/lib', folder), join(root, 'lib', folder)])
+    .join(':');
+
+/** The program as it is installed, else as it is unpacked, with what that needs; undefined where none of them runs. */
+function find(
+  name: string,
+  version: string,
+): { program: string; root: string; environment: Record<string, string> } | undefined {
+  return [
+    { program: join('/usr/sbin', name), root: '/', environment: {} },
+    {
+      program: join(unpackedTo(name.replace(/d$/, '')), 'usr/sbin', name),
+      root: unpackedTo(name.replace(/d$/, '')),
+      environment: { LD_LIBRARY_PATH: libraries(unpackedTo(name.replace(/d$/, ''))) },
+    },
+  ].find(
+    ({ program, environment }) =>
+      existsSync(program) && spawnSync(program, [version], { env: { ...process.env, ...environment } }).status === 0,
+  );
+}
+
+/** The only entry of a folder, for paths with a version or a processor in them. */
+const only = (folder: string): string =>
+  join(folder, readdirSync(folder).filter((name) => /^[\d.]+$|linux-gnu$/.test(name))[0]!);
+
+const rsyslog = find('rsyslogd', '-v');
+const syslogNg = find('syslog-ng', '--version');
 
 const RSYSLOG_INPUTS: Record<Way['transport'], (way: Way) => string> = {
   tcp: ({ port }) => `module(load="imtcp") input(type="imtcp" address="127.0.0.1" port="${port}")`,
@@ -80,19 +110,24 @@ const SYSLOG_NG_SOURCES: Record<Way['transport'], (way: Way) => string> = {
 /** The two that Debian has. Each writes what it received to `out`: MSGID, a tab, the message. */
 export const RECEIVERS: Readonly<Record<'rsyslog' | 'syslog-ng', ReceiverKind>> = {
   rsyslog: {
-    program: find('/usr/sbin/rsyslogd'),
-    missing: 'rsyslog and rsyslog-gnutls',
+    program: rsyslog?.program,
+    missing: 'rsyslog and rsyslog-gnutls: node native/setup.mjs --test unpacks them',
+    environment: rsyslog?.environment ?? {},
     configure: (way, directory) => `
       global(localHostname="receiver" net.enableDNS="off" workDirectory="${directory}" maxMessageSize="256k")
       ${RSYSLOG_INPUTS[way.transport](way)}
       template(name="plain" type="string" string="%msgid%\\t%msg%\\n")
       action(type="omfile" file="${join(directory, 'out')}" template="plain")
     `,
-    arguments: (directory) => ['-n', '-f', join(directory, 'config'), '-i', join(directory, 'pid')],
+    arguments: (directory) => [
+      ...['-n', '-f', join(directory, 'config'), '-i', join(directory, 'pid')],
+      ...(rsyslog!.root === '/' ? [] : ['-M', join(only(join(rsyslog!.root, 'usr/lib')), 'rsyslog')]),
+    ],
   },
   'syslog-ng': {
-    program: find('/usr/sbin/syslog-ng', join(UNPACKED, 'usr/sbin/syslog-ng')),
-    missing: 'syslog-ng (node native/setup.mjs --test unpacks it)',
+    program: syslogNg?.program,
+    missing: 'syslog-ng-core: node native/setup.mjs --test unpacks it',
+    environment: syslogNg?.environment ?? {},
     configure: (way, directory) => `@version: 3.38
       options { keep-hostname(yes); log-msg-size(262144); };
       source s { ${SYSLOG_NG_SOURCES[way.transport](way)}; };
@@ -103,19 +138,8 @@ export const RECEIVERS: Readonly<Record<'rsyslog' | 'syslog-ng', ReceiverKind>> 
       '-F',
       ...['-f', join(directory, 'config'), '-R', join(directory, 'persist'), '-p', join(directory, 'pid')],
       ...['-c', join(directory, 'control'), '--no-caps'],
-      ...(existsSync(UNPACKED) ? [`--module-path=${join(UNPACKED, 'usr/lib/syslog-ng/3.38')}`] : []),
+      ...(syslogNg!.root === '/' ? [] : [`--module-path=${only(join(syslogNg!.root, 'usr/lib/syslog-ng'))}`]),
     ],
-    environment: {
-      LD_LIBRARY_PATH: [
-        'usr/lib/x86_64-linux-gnu',
-        'usr/lib/aarch64-linux-gnu',
-        'lib/x86_64-linux-gnu',
-        'lib/aarch64-linux-gnu',
-        'usr/lib/syslog-ng',
-      ]
-        .map((path) => join(UNPACKED, path))
-        .join(':'),
-    },
   },
 };
 

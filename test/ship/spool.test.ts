@@ -275,3 +275,26 @@ describe('kill -9', () => {
     }
   });
 });
+
+describe('many spools', () => {
+  it('that close and open at once leave each other alone', async () => {
+    fresh();
+    const paths = range(0, 12).map((i) => join(directory, String(i)));
+    for (const round of range(0, 3)) {
+      const spools = paths.map((path) => open(1024 * 1024, path));
+      for (const spool of spools) for (const i of range(0, 100)) spool.append(record(round * 100 + i));
+      await Promise.all(
+        spools.map(async (spool, i) => {
+          // Some go with all acknowledged, and remove their files, while others begin anew.
+          if (i % 2 === 0) await until(async () => (await drain(spool)).length > 0);
+          await spool.close();
+          expect(spool.dropped).toBe(0);
+        }),
+      );
+    }
+    for (const path of paths.filter((_, i) => i % 2 === 1)) {
+      const spool = open(1024 * 1024, path);
+      expect(await drain(spool)).toEqual(range(0, 300));
+    }
+  });
+});
