@@ -4,7 +4,7 @@ import { describeCgroups, parseCgroupFile } from '../process/cgroup.js';
 import { ProcReader } from '../process/proc.js';
 import { decodeLatin1 } from '../text.js';
 import { fsPath } from './files.js';
-import { below, type Mount, parseMountInfo } from './mounts.js';
+import { below, type Mount, type Plan, parseMountInfo } from './mounts.js';
 import type { Scan } from './scan.js';
 
 /** A directory to look through as the root of a system. Paths are latin1 strings whose code units are bytes. */
@@ -13,6 +13,8 @@ export interface Root {
   label: string;
   containerId: string | null;
   mounts: Mount[];
+  /** Labels of the roots that show what its processes see: its own, and where it is another's again, that one's. */
+  shownBy: string[];
   /** Inode of its mount namespace, as /proc shows it; undefined for a directory that was named. */
   namespace?: string;
   /** Opens it; undefined where it is gone or may not be opened, which is noted. */
@@ -42,8 +44,10 @@ export function namedRoot(directory: string): Root {
     );
   }
   const mounts = readMounts(new ProcReader('/proc'), 'self');
+  const label = decodeLatin1(path);
   return {
-    label: decodeLatin1(path),
+    label,
+    shownBy: [label],
     containerId: null,
     mounts: mountsBelow(mounts, path),
     open: () => openRoot(path),
@@ -72,6 +76,7 @@ export function systemRoots(scan: Scan, proc: ProcReader): Root[] {
   const roots: Root[] = [
     {
       label: '/',
+      shownBy: ['/'],
       containerId: null,
       mounts: readMounts(proc, 'self'),
       ...(own !== undefined && { namespace: own }),
@@ -112,7 +117,7 @@ function namespaceRoot(proc: ProcReader, namespace: string, pids: readonly numbe
       }
       return undefined;
     };
-    return { label, containerId: container?.id ?? null, mounts, namespace, open };
+    return { label, shownBy: [label], containerId: container?.id ?? null, mounts, namespace, open };
   }
   return undefined;
 }
@@ -142,4 +147,24 @@ export function mountsBelow(mounts: readonly Mount[], directory: string): Mount[
   const rest = below(owner.path, directory)!;
   const root = rest === '/' ? owner.root : owner.root === '/' ? rest : `${owner.root}${rest}`;
   return [{ ...owner, root, path: '/' }, ...inside];
+}
+
+/**
+ * Says of each root that shows what another shows (that of a service with a view of its own is the system's, with some
+ * directories replaced) by which one the files of its processes are found.
+ */
+export function linkRoots(roots: readonly Root[], plans: readonly Plan[]): void {
+  const walked = new Map<string, string>();
+  const key = ({ mounts }: Root): string | undefined => {
+    const top = mounts.findLast(({ path }) => path === '/');
+    return top && `${top.device} ${top.root}`;
+  };
+  for (const [index, root] of roots.entries()) {
+    const id = key(root);
+    if (id !== undefined && plans[index]!.get('/') === 'walk') walked.set(id, root.label);
+  }
+  for (const [index, root] of roots.entries()) {
+    const other = walked.get(key(root) ?? '');
+    if (plans[index]!.get('/') === 'twice' && other !== undefined) root.shownBy.push(other);
+  }
 }

@@ -29,7 +29,7 @@ async function eachProcess(
     // Kernel threads run no file.
     const executable = proc.link(`${pid}/exe`);
     if (pid === process.pid || root === undefined || executable === undefined) continue;
-    scan.root = root.label;
+    scan.root = root.shownBy.at(-1)!;
     const visiting = visit(pid, root, executable);
     if (visiting !== undefined) await visiting;
     if (scan.worked(`/proc/${pid}`)) await scan.pause(`/proc/${pid}`);
@@ -113,20 +113,21 @@ export async function markUsed(
     const within = LOADED[item.kind]?.within.exec(item.path)?.[1];
     if (within !== undefined) put(loaded, item.root, `${item.kind}\0${SYSTEM.test(within) ? '' : within}`, item);
   }
-  await eachProcess(scan, proc, roots, (pid, { label }, executable) => {
+  await eachProcess(scan, proc, roots, (pid, { shownBy }, executable) => {
     const { cwd, args, files } = describe(scan, proc, pid, executable);
-    for (const file of [...files, ...args]) {
-      for (const item of byFile.get(`${label}\0${decodeLatin1(file)}`) ?? []) use(item, 'running', pid);
-    }
+    const used = (map: ReadonlyMap<string, InventoryItem[]>, path: string, how: 'running' | 'possible'): void => {
+      for (const label of shownBy) {
+        for (const item of map.get(`${label}\0${path}`) ?? []) use(item, how, pid);
+      }
+    };
+    for (const file of [...files, ...args]) used(byFile, decodeLatin1(file), 'running');
     const name = executable.slice(executable.lastIndexOf('/') + 1);
     for (const [kind, { interpreter }] of Object.entries(LOADED)) {
       if (!interpreter.test(name)) continue;
       const places = ancestors([cwd, ...args, ...files]);
       // A system's own interpreter loads what is below its prefix wherever it was started.
       if (executable.startsWith('/usr/')) places.add('');
-      for (const place of places) {
-        for (const item of loaded.get(`${label}\0${kind}\0${place}`) ?? []) use(item, 'possible', pid);
-      }
+      for (const place of places) used(loaded, `${kind}\0${place}`, 'possible');
     }
     return undefined;
   });

@@ -6,7 +6,7 @@ import { fsPath } from './files.js';
 import { judge, settleCloudInit } from './judge.js';
 import { planMounts } from './mounts.js';
 import { readerOf } from './readers/table.js';
-import { namedRoot, type Root, systemRoots } from './roots.js';
+import { linkRoots, namedRoot, type Root, systemRoots } from './roots.js';
 import { markUsed, readDeletedFiles } from './running.js';
 import { Scan } from './scan.js';
 import { DEFAULT_LIMITS, type InventoryItem, type InventoryResult, type Limits, type Scanned } from './types.js';
@@ -41,6 +41,7 @@ export async function takeInventory(options: InventoryOptions = {}): Promise<Inv
   const proc = new ProcReader('/proc');
   const roots = isSystem ? systemRoots(scan, proc) : [namedRoot(options.root!)];
   const plans = planMounts(roots, followLayer);
+  linkRoots(roots, plans);
   for (const [index, root] of roots.entries()) {
     await scan.pause('/');
     scan.worked('/');

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { judge } from '../../src/inventory/judge.js';
 import { planMounts } from '../../src/inventory/mounts.js';
 import { readerOf } from '../../src/inventory/readers/table.js';
-import { systemRoots } from '../../src/inventory/roots.js';
+import { linkRoots, systemRoots } from '../../src/inventory/roots.js';
 import { markUsed, readDeletedFiles } from '../../src/inventory/running.js';
 import { Scan } from '../../src/inventory/scan.js';
 import { DEFAULT_LIMITS, type Finding, type InventoryItem } from '../../src/inventory/types.js';
@@ -70,6 +70,21 @@ describe('what runs', () => {
       [null, []],
       [null, []],
     ]);
+  });
+
+  it('with a view of its own, as services have, is known by the system’s files', async ({ skip }) => {
+    if (process.getuid!() !== 0) skip('needs root, to make a mount namespace');
+    const root = tree({});
+    const program = join(root, 'ossfs');
+    copyFileSync('/bin/sh', program);
+    const step = `mount -t tmpfs none /mnt && exec ${program} -c "echo ready; read end"`;
+    const pid = await start('unshare', ['--mount', '--propagation', 'private', '/bin/sh', '-c', step], '/');
+    const items = [item('program', 'ossfs', program)];
+    const scan = newScan();
+    const roots = systemRoots(scan, proc);
+    linkRoots(roots, planMounts(roots));
+    await markUsed(scan, proc, roots, items);
+    expect(items.map(({ in_use, pids }) => [in_use, pids])).toEqual([['running', [pid]]]);
   });
 
   it('though its file is gone is read all the same', async () => {
