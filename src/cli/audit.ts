@@ -55,6 +55,8 @@ Exit status: 0 ready, 1 not ready: access without a token was seen, 2 wrong usag
 }
 
 async function audit(options: AuditOptions): Promise<ExitStatus> {
+  // A reader that goes away (`| head`) takes nothing from the files.
+  process.stdout.on('error', () => undefined);
   const { out, durationMs, allowSilent, provider } = options;
   const folder = new AuditFolder(out);
   const context = hostContext();
@@ -103,18 +105,29 @@ async function traceFor(
   context: EventContext,
 ): Promise<void> {
   const learned = new LearnedSecrets();
-  const logs = new LogFiles(options.logDir, context, options.logRotation);
-  const evidence = options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned);
+  const say = (text: string): void => {
+    view?.close();
+    process.stderr.write(`imds-tracer: ${escapeText(text)}\n`);
+  };
+  const logs = new LogFiles(options.logDir, context, options.logRotation, options.format, say);
+  const evidence =
+    options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned, undefined, say);
   const sinks: EventSink[] = [
     logs,
     state.sink((client, path) => view?.finding(client, path)),
-    progressSink(state, view),
+    progressSink(state, view, say),
   ];
   if (evidence !== undefined) sinks.push(evidence);
   const session = new LiveSession({ ...options, sinks, evidence, learned });
   const stop = stopOnSignal(() => session.stop());
-  // As for `trace`: "open the logs anew", or that the terminal is gone.
-  const onHangup = (): void => (process.stdout.isTTY ? session.stop() : logs.reopen());
+  const onHangup = (): void => {
+    // "Open the logs anew", as for `trace`; in a terminal, that the terminal is gone.
+    if (process.stdout.isTTY) session.stop();
+    else {
+      logs.reopen();
+      evidence?.reopen();
+    }
+  };
   let lab: Lab | undefined;
   try {
     let labError: unknown;
@@ -143,18 +156,14 @@ async function traceFor(
   if (evidence !== undefined && !options.quiet) view?.line(escapeText(evidence.summary()));
 }
 
-/** Shows how far it is, and when the source can't capture or the state can't be saved. */
-function progressSink(state: Audit, view: ProgressView | undefined): EventSink {
+/** Shows how far it is, and says when the source can't capture or the state can't be saved. */
+function progressSink(state: Audit, view: ProgressView | undefined, say: (text: string) => void): EventSink {
   let said: string | undefined;
   return {
     status: ({ problem }) => {
       const trouble = problem ?? state.saveError?.message;
-      if (trouble !== said) {
-        const text = `imds-tracer: ${escapeText(trouble ?? 'all is well again')}`;
-        said = trouble;
-        view?.close();
-        process.stderr.write(`${text}\n`);
-      }
+      if (trouble !== said) say(trouble ?? 'all is well again');
+      said = trouble;
       view?.update(state.progress);
     },
   };

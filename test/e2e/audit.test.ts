@@ -17,6 +17,8 @@ const PROVIDER = 'volcengine';
 const RULES = SERVICE_RULES[PROVIDER];
 const ORIGIN = `http://${RULES.addresses[0]}`;
 
+const PROXY_PORT = 18_080;
+
 interface Ended {
   status: number | null;
   stdout: string;
@@ -111,13 +113,30 @@ describeOnKernel('an audit', () => {
     const main = join(app, 'main.js');
     const get = `require('http').get('${ORIGIN}${RULES.samplePath}', (answer) => answer.resume())`;
     writeFileSync(main, `${get}; setTimeout(() => {}, 1500);`);
-    const audit = start(normal, ['--duration', '3s']);
+    const audit = start(normal, ['--duration', '3s', '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
     await capturing(audit);
     const service = normal.runOk([process.execPath, main]);
+    // A local proxy, at an address that is traced too.
+    const proxyScript = join(normal.folder, 'proxy.js');
+    writeFileSync(
+      proxyScript,
+      `const http = require('http');
+       http.createServer((asked, answer) => {
+         http.get('${ORIGIN}' + asked.url, (got) => { answer.writeHead(got.statusCode); got.pipe(answer); });
+       }).listen(${PROXY_PORT}, '127.0.0.1');
+       setTimeout(() => process.exit(), 1800);`,
+    );
+    const proxy = normal.runOk([process.execPath, proxyScript]);
     const bad = script(normal, 'bad.sh', `curl -fsS -o /dev/null '${ORIGIN}${RULES.samplePath}?a=b&c'\n`);
     await normal.runOk(['bash', bad]);
     await normal.runOk(['bash', goodScript(normal)]);
-    await service;
+    const asking = script(
+      normal,
+      'asking.sh',
+      `for i in 1 2 3; do curl -fsS -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:${PROXY_PORT}${RULES.samplePath}; done\n`,
+    );
+    await normal.runOk(['bash', asking]);
+    await Promise.all([service, proxy]);
     const { status, stdout, stderr } = await audit.ended;
     expect({ status, stderr }).toMatchObject({ status: 1 });
     expect(stdout).toMatch(/^NOT READY/);
@@ -128,9 +147,9 @@ describeOnKernel('an audit', () => {
       schema_version: 1,
       verdict: 'not_ready',
       coverage: { complete: true, reasons: [] },
-      totals: { requests: 4, normal_mode: 2, hardened: 1, token_issue: 1, unattributed: 0, clients: 3 },
+      totals: { requests: 10, normal_mode: 8, hardened: 1, token_issue: 1, unattributed: 0, clients: 5 },
     });
-    const [byScript, byNode, good] = [bad, main, 'good.sh'].map(
+    const [byScript, byNode, good, byProxy, byAsking] = [bad, main, 'good.sh', proxyScript, asking].map(
       (name) => result.clients.find(({ command }) => command!.endsWith(name))!,
     );
     expect(byScript).toMatchObject({
@@ -148,6 +167,13 @@ describeOnKernel('an audit', () => {
       advice: [{ id: 'upgrade', commands: ["npm install '@alicloud/credentials@^2.4.0'"] }, { id: 'stop-fallback' }],
     });
     expect(good).toMatchObject({ impact: 'none', advice: [] });
+    // Requests within requests: who asks for whom.
+    expect(byProxy!.root_causes).toContainEqual({
+      code: 'asks_for_others',
+      text: expect.stringContaining(`(${byAsking!.command})`),
+      requests: 3,
+    });
+    expect(byAsking!.root_causes.map(({ code }) => code)).toContain('asks_through_proxy');
     for (const name of readdirSync(audit.out)) expect(statSync(join(audit.out, name)).mode & 0o777).toBe(0o600);
     expect(readdirSync(audit.out).sort()).toEqual(['audit.html', 'audit.json']);
 
@@ -178,14 +204,18 @@ describeOnKernel('an audit', () => {
     });
   });
 
-  test('without any request is inconclusive, unless that is allowed', async () => {
-    const [silent, allowed] = [
+  test('without any request is inconclusive, unless that is allowed and the source sees all', async () => {
+    const [silent, allowed, pcap] = [
       start(normal, ['--duration', '1s']),
       start(normal, ['--duration', '1s', '--allow-silent']),
+      start(normal, ['--duration', '1s', '--source', 'pcap', '--interface', 'lo', '--allow-silent']),
     ];
     expect(await silent.ended).toMatchObject({ status: 4, stdout: expect.stringMatching(/^INCONCLUSIVE/) });
     expect(silent.result().coverage.reasons.map(({ code }) => code)).toEqual(['nothing_seen']);
     expect(await allowed.ended).toMatchObject({ status: 0 });
+    // It sees one network namespace: never ready.
+    expect(await pcap.ended).toMatchObject({ status: 4 });
+    expect(pcap.result().coverage.reasons.map(({ code }) => code)).toEqual(['pcap_source']);
   });
 
   test('killed in the middle goes on, with what it had seen, and says that it was gone', async () => {
@@ -229,12 +259,6 @@ describeOnKernel('an audit', () => {
     expect({ status, stdout }).toMatchObject({ status: 4, stdout: expect.stringContaining('same --out') });
     expect(audit.result().coverage.reasons.map(({ code }) => code)).toEqual(['ended_early']);
     expect(stateOf(audit.out)).toMatchObject({ coverage: [], clients: { clients: [{ requests: 2 }] } });
-  });
-
-  test('through libpcap is never ready: it sees one network namespace', async () => {
-    const audit = start(normal, ['--duration', '1s', '--source', 'pcap', '--interface', 'lo', '--allow-silent']);
-    expect(await audit.ended).toMatchObject({ status: 4 });
-    expect(audit.result().coverage.reasons.map(({ code }) => code)).toEqual(['pcap_source']);
   });
 });
 
