@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import { type TracerError, usageError } from '../errors.js';
 import { CONTENT_TYPE, formatMetrics } from './exposition.js';
 import type { Metric } from './metrics.js';
@@ -26,6 +27,8 @@ const REQUEST_MS = 5_000;
 const IDLE_MS = 10_000;
 const CHECK_MS = 1_000;
 const MAX_REQUESTS_PER_CONNECTION = 1_000;
+/** More answers wait for the next second: whoever asks without a pause must not take the time that tracing needs. */
+const MAX_ANSWERS_A_SECOND = 20;
 
 interface Answer {
   status: number;
@@ -42,6 +45,8 @@ const TEXT = 'text/plain; charset=utf-8';
 export class MetricsServer {
   #server: Server | undefined;
   #address: ListenAddress | undefined;
+  #secondBegan = Number.NEGATIVE_INFINITY;
+  #answersInSecond = 0;
 
   /** `requestMs`: what a request's head may take. */
   constructor(
@@ -92,7 +97,7 @@ export class MetricsServer {
         keepAliveTimeout: IDLE_MS,
         connectionsCheckingInterval: Math.min(CHECK_MS, this.requestMs),
       },
-      (request, response) => this.#answer(request, response),
+      (request, response) => this.#answerInTurn(request, response),
     );
     server.maxConnections = MAX_CONNECTIONS;
     server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION;
@@ -107,6 +112,20 @@ export class MetricsServer {
     server.unref();
     this.#server = server;
     this.#address = { host: address.host, port: (server.address() as AddressInfo).port };
+  }
+
+  #answerInTurn(request: IncomingMessage, response: ServerResponse): void {
+    const now = performance.now();
+    if (now - this.#secondBegan >= 1000) {
+      this.#secondBegan = now;
+      this.#answersInSecond = 0;
+    }
+    if (this.#answersInSecond < MAX_ANSWERS_A_SECOND) {
+      this.#answersInSecond++;
+      this.#answer(request, response);
+    } else {
+      setTimeout(() => this.#answerInTurn(request, response), this.#secondBegan + 1000 - now).unref();
+    }
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {

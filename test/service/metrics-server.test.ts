@@ -161,6 +161,13 @@ describe('the metrics server', () => {
     expect(await look()).toEqual([503, 'the tracer is stopping\n']);
   });
 
+  it('answers all, in their turn, where many are asked for at once', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, async () => [await fetch(url('/metrics')), await fetch(url('/healthz'))]),
+    );
+    expect(answers.flat().map(({ status }) => status)).toEqual(Array(12).fill([200, 503]).flat());
+  });
+
   it('refuses other pages and other methods, and reads no body', async () => {
     expect((await fetch(url('/'))).status).toBe(404);
     expect((await fetch(url('/metrics'), { method: 'DELETE' })).status).toBe(405);
