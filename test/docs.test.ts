@@ -89,6 +89,7 @@ const STATS: Whole<TracerStats> = {
   attributed: 1,
   unattributed: 1,
   log_errors: 1,
+  ship_dropped: 1,
 };
 
 const PROCESS = {
