@@ -41,7 +41,7 @@ function heading({ kind, name, version, minimum, status, may_fall_back }: Invent
   const what =
     kind === 'script'
       ? [kind, escapeText(name)]
-      : [kind, escapeText(name), escapeWord(version ?? '(version not known)')];
+      : [kind, escapeText(name), version === null ? '(version not known)' : escapeWord(version)];
   const needs = minimum === null || status === 'ok' ? [] : [`(tokens from ${escapeWord(minimum)} on)`];
   const falls = status === 'ok' && may_fall_back ? ['(may fall back)'] : [];
   return [...what, ...needs, ...falls].join(' ');

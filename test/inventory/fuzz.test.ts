@@ -80,21 +80,32 @@ describe('the text', () => {
       in_use: 'running',
       pids: [1, 2],
     };
+    const unversioned: InventoryItem = {
+      ...item,
+      kind: 'program',
+      name: 'ossfs',
+      version: null,
+      advice: '',
+      status: 'ok',
+    };
     const problems = [{ reason: 'not_permitted' as const, count: 2, example: hostile }];
     const scanned = { roots: 1, directories: 1, files: 1000, opened: 0, bytes_read: 0, processes: 3 };
-    const text = formatInventory({ items: [item], complete: false, problems, scanned }, false);
+    const text = formatInventory({ items: [unversioned, item], complete: false, problems, scanned }, false);
     expect(text.split('\n').map((line) => line.slice(0, 12))).toEqual([
       'too_old  npm',
       '         /mn',
       '         Rai',
+      'ok       pro',
+      '         /mn',
       'not seen 2× ',
-      '1 clients: 1',
+      '2 clients: 1',
       '',
     ]);
     expect(text).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/);
     expect(text).toContain('in use by pid 1, 2');
+    expect(text).toContain('ok       program ossfs (version not known) (may fall back)\n');
     expect(text).toContain(
-      '1 clients: 1 too old, 0 unknown, 0 ok | 1,000 files, 1 directories, 3 processes | not complete',
+      '2 clients: 1 too old, 0 unknown, 1 ok | 1,000 files, 1 directories, 3 processes | not complete',
     );
   });
 });
