@@ -123,6 +123,7 @@ export function layOut({ root, to, target, packages, library, libraries, dist, b
   const documents = 'usr/share/doc/imds-tracer';
   put(join(root, 'README.md'), `${documents}/README.md`);
   put(join(root, 'docs'), `${documents}/docs`);
+  put(join(root, 'deploy'), `${documents}/deploy`);
   write(
     `${documents}/copyright`,
     `${readFileSync(join(root, 'NOTICE'), 'utf8')}\n${readFileSync(join(root, 'LICENSE'), 'utf8')}`,

@@ -9,6 +9,7 @@ export interface EcsField {
   allowed_values?: readonly { name: string; expected_event_types?: readonly string[] }[];
   expected_values?: readonly string[];
   ignore_above?: number;
+  multi_fields?: readonly { name: string; type: string }[];
 }
 
 // Not by import: its types, a literal for each of 2,600 fields, take the compiler longer than the rest of the tests.
