@@ -279,6 +279,58 @@ static void test_host(void)
 	free(many);
 }
 
+/* Endpoints of a running source, while another thread reads from it and a third counts. */
+static void change_endpoints(struct imds_source *source)
+{
+	struct imds_endpoint many[20];
+	struct imds_error error;
+	struct imds_stats stats;
+	pthread_t thread;
+
+	for (int i = 0; i < 20; i++)
+		many[i] = (struct imds_endpoint){ .address = { [10] = 0xff, [11] = 0xff, 203, 0, 113, (uint8_t)i },
+						  .port = 80 };
+	many[3] = (struct imds_endpoint){ .address = { 0xfd, [15] = 3 }, .port = 8080 };
+	pthread_create(&thread, NULL, read_on_thread, source);
+	for (int i = 0; i < 6; i++) {
+		/* Few, more than the kernel program has room for, and others. */
+		assert(imds_set_endpoints(source, many + i, i % 2 ? 14 : 2, &error) == 0 && error.code == 0);
+		imds_stats(source, &stats);
+	}
+	assert(imds_set_endpoints(source, many, 0, &error) == -IMDS_ERROR_ARGUMENT && error.code == IMDS_ERROR_ARGUMENT);
+	assert(imds_set_endpoints(source, many, IMDS_MAX_ENDPOINTS, &error) == -IMDS_ERROR_ARGUMENT);
+	imds_wake(source);
+	pthread_join(thread, NULL);
+	imds_stop(source);
+	imds_close(source);
+	assert(imds_set_endpoints(source, many, 1, &error) == -IMDS_ERROR_ARGUMENT);
+}
+
+static void test_endpoints(void)
+{
+	struct imds_endpoint endpoint = { .address = { [10] = 0xff, [11] = 0xff, 203, 0, 113, 7 }, .port = 80 };
+	struct imds_error error;
+	struct imds_source *source;
+	struct fake fake = { 0 };
+
+	source = imds_open_ebpf(&endpoint, 1, 1 << 16, &error);
+	assert(source);
+	change_endpoints(source);
+	source = imds_open_pcap_live(&endpoint, 1, "lo", &error);
+	assert(source);
+	change_endpoints(source);
+	/* One that has stopped takes none over, and says so. */
+	source = imds_open_pcap_live(&endpoint, 1, NULL, &error);
+	assert(source);
+	imds_stop(source);
+	assert(imds_set_endpoints(source, &endpoint, 1, &error) == -IMDS_ERROR_PCAP);
+	imds_close(source);
+	/* Nor does a source that can't. */
+	source = open_fake(&fake);
+	assert(imds_set_endpoints(source, &endpoint, 1, &error) == -IMDS_ERROR_ARGUMENT);
+	imds_close(source);
+}
+
 int main(int count, char **arguments)
 {
 	if (count == 2 && strcmp(arguments[1], "batch") == 0) {
@@ -289,6 +341,8 @@ int main(int count, char **arguments)
 		assert(imds_abi_version() == IMDS_ABI_VERSION && strlen(imds_layout()) > 100);
 	} else if (count == 2 && strcmp(arguments[1], "host") == 0) {
 		test_host();
+	} else if (count == 2 && strcmp(arguments[1], "endpoints") == 0) {
+		test_endpoints();
 	} else {
 		return 2;
 	}

@@ -32,4 +32,8 @@ describe('the native module under the sanitizers', () => {
   it.skipIf(process.getuid?.() !== 0)('opens, reads, probes and is refused without a finding (needs root)', () => {
     expect(run('host')).toEqual(passed);
   });
+
+  it.skipIf(process.getuid?.() !== 0)('changes the endpoints of running sources without a finding (needs root)', () => {
+    expect(run('endpoints')).toEqual(passed);
+  });
 });
