@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -248,6 +249,68 @@ describe('damage to a spool', () => {
       return existsSync(directory) && files().length > 0;
     });
     expect(new Set(read)).toEqual(new Set(range(1, 2001)));
+  });
+});
+
+const mount = (...args: string[]): number | null => spawnSync('mount', args).status;
+const canMount = process.getuid!() === 0;
+
+describe.skipIf(!canMount)(`a full disk${canMount ? '' : ' (needs root, for a small tmpfs)'}`, () => {
+  it('costs nothing that has room in memory: it is read from there, and written when there is room again', async () => {
+    fresh();
+    mkdirSync(directory);
+    expect(mount('-t', 'tmpfs', '-o', 'size=1M', 'imds-spool', directory)).toBe(0);
+    try {
+      const spool = open(64 * 1024 * 1024, join(directory, 'spool'));
+      for (const i of range(0, 3000)) spool.append(record(i, 1000));
+      await until(() => spool.problem !== undefined);
+      expect(spool.problem).toContain('ENOSPC');
+      // Not acknowledged: a receiver that breaks then gets the same again.
+      const read: number[] = [];
+      await until(async () => {
+        read.push(...(await drain(spool, false)));
+        return read.at(-1) === 2999;
+      });
+      expect(read).toEqual(range(0, 3000));
+      spool.rewind();
+      const again: number[] = [];
+      await until(async () => {
+        again.push(...(await drain(spool)));
+        return again.at(-1) === 2999;
+      });
+      expect(new Set(again)).toEqual(new Set(range(0, 3000)));
+      expect(spool).toMatchObject({ waitingBytes: 0, dropped: 0 });
+      expect(mount('-o', 'remount,size=64M', directory)).toBe(0);
+      for (const i of range(3000, 4000)) spool.append(record(i, 1000));
+      await until(() => spool.problem === undefined && !spool.isWriting);
+      await spool.close();
+      const next = open(64 * 1024 * 1024, join(directory, 'spool'));
+      expect((await drain(next)).filter((i) => i >= 3000)).toEqual(range(3000, 4000));
+      await next.close();
+    } finally {
+      for (const spool of opened.splice(0)) await spool.close();
+      spawnSync('umount', [directory]);
+    }
+  });
+
+  it('drops the newest beyond the room in memory, and counts them', async () => {
+    fresh();
+    mkdirSync(directory);
+    expect(mount('-t', 'tmpfs', '-o', 'size=256K', 'imds-spool', directory)).toBe(0);
+    try {
+      const spool = open(64 * 1024 * 1024, join(directory, 'spool'));
+      for (const i of range(0, 12_000)) spool.append(record(i, 1000));
+      const read: number[] = [];
+      await until(async () => {
+        read.push(...(await drain(spool)));
+        return read.length + spool.dropped === 12_000;
+      });
+      expect(read).toEqual(range(0, read.length));
+      expect(spool.dropped).toBeGreaterThan(1000);
+    } finally {
+      for (const spool of opened.splice(0)) await spool.close();
+      spawnSync('umount', [directory]);
+    }
   });
 });
 
