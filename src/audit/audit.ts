@@ -110,6 +110,11 @@ export class Audit {
     return this.#options.durationMs - this.#tracedMs;
   }
 
+  /** Something was captured in this run. */
+  get hasBegun(): boolean {
+    return this.#captureStart !== undefined;
+  }
+
   /** It was stopped before its time was over. */
   get endedEarly(): boolean {
     return this.remainingMs > TIMER_TOLERANCE_MS;

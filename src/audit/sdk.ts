@@ -9,6 +9,7 @@ const USER_AGENTS: readonly { pattern: RegExp; kind: ClientKind | null; name: st
   agent(/\bJava\/.*\bCredentials\/VERSION/, 'jar', 'com.aliyun:credentials-java'),
   agent(/\bGolang\/.*\bCredentials\/VERSION/, 'go', 'github.com/aliyun/credentials-go'),
   agent(/\bPHP\/.*\bCredentials\/VERSION/, 'composer', 'alibabacloud/credentials'),
+  agent(/^AlibabaCloud .*\bNode\.js\/\S+ Core\/VERSION/, 'npm', '@alicloud/credentials'),
   agent(/^Cloud-Init\/VERSION/, 'package', 'cloud-init'),
   agent(/\bBotocore[/#]VERSION/i, 'pip', 'botocore'),
   agent(/^aws-sdk-go-v2\/VERSION/, 'go', 'github.com/aws/aws-sdk-go-v2'),

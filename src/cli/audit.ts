@@ -148,6 +148,10 @@ async function traceFor(
     });
     state.sessionEnded(outcome, logs.errors + (evidence?.errors ?? 0));
     if (labError !== undefined) throw labError;
+  } catch (error) {
+    // For going on once the reason is gone.
+    if (state.hasBegun) await state.save();
+    throw error;
   } finally {
     process.off('SIGHUP', onHangup);
     stop.release();

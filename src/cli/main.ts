@@ -35,11 +35,13 @@ Examples:
   imds-tracer trace --lab                    … and run sample clients in a private network namespace
   imds-tracer replay capture.pcapng          the same analysis over a packet file
   imds-tracer report /var/log/imds           what the logs say, of one host or of many
+  imds-tracer audit --duration 24h --out DIR can this host be switched to tokens only, and if not, why
   imds-tracer inventory                      installed SDKs and scripts that go without a token
   imds-tracer doctor                         what this host can do
   grep WARNING /var/log/imds/imds-trace.*    every request without a token
 
-Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but something was lost or not attributable.`,
+Exit status: 0 done, 1 an audit or inventory found who goes without a token, 2 wrong usage, 3 this host can't capture,
+4 done but something was lost or not attributable.`,
   );
 
 async function run(): Promise<void> {

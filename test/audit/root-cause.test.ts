@@ -249,6 +249,7 @@ describe('the advice', () => {
     ],
     ['AlibabaCloud (Linux; amd64) Java/1.8 Credentials/0.3.4 TeaDSL/1', 'com.aliyun:credentials-java:0.3.10'],
     ['Boto3/1.9.0 Python/3.6.0 Linux/4.15 Botocore/1.12.0', "pip install --upgrade 'botocore>=1.13.25'"],
+    ['AlibabaCloud (linux; x64) Node.js/v20.19.0 Core/2.3.1', "npm install '@alicloud/credentials@^2.4.0'"],
     ['aws-sdk-go/1.20.0 (go1.12; linux; amd64)', 'go get github.com/aws/aws-sdk-go@v1.25.38'],
   ])('for %s is to raise it', (userAgent, command) => {
     const client = only([observation({ userAgent, process: process({ executable: '/opt/x', args: ['/opt/x'] }) })]);
