@@ -91,7 +91,12 @@ class SyslogStream implements Sender {
     if (this.broken !== undefined) return false;
     this.#finishing = true;
     return new Promise((resolve) => {
-      this.socket.once('close', (hadError) => resolve(!hadError));
+      // Only who has read all closes like this: with something unread, its kernel would break the connection.
+      let closedByPeer = false;
+      this.socket.once('end', () => {
+        closedByPeer = true;
+      });
+      this.socket.once('close', (hadError) => resolve(closedByPeer && !hadError));
       this.socket.end();
     });
   }
