@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -71,6 +71,15 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+const isListening = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
+
 function start(config: string): void {
   running.push(spawn(rsyslogd!, ['-n', '-f', config, '-i', `${config}.pid`], { stdio: 'ignore' }));
 }
@@ -88,12 +97,13 @@ describe.skipIf(missing.length > 0)(
   `the rsyslog configuration${missing.length > 0 ? ` (skipped: ${missing.join(', ')} missing)` : ''}`,
   () => {
     let configs: Record<'sender' | 'receiver', string>;
+    let port: number;
 
     beforeAll(async () => {
       makeCertificates();
       mkdirSync(logs);
       mkdirSync(central);
-      const port = await freePort();
+      port = await freePort();
       configs = { sender: configure('sender', port), receiver: configure('receiver', port) };
     });
 
@@ -116,19 +126,24 @@ describe.skipIf(missing.length > 0)(
       const sent = events(10);
       const append = (lines: readonly string[]): void =>
         writeFileSync(log, lines.map((line) => `${line}\n`).join(''), { flag: 'a' });
+      /** Whole lines: the last may still be on its way. */
       const received = (): string[] => {
         const file = join(central, `${hostname()}.ndjson`);
-        return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];
+        return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : [];
       };
       const progress = (): string => `${received().length} of ${sent.length} lines`;
       append(sent.slice(0, 5));
       start(configs.receiver);
+      // A sender that finds nobody tries again after a while only.
+      await until('the receiver to listen', () => isListening(port));
       start(configs.sender);
       await until(progress, () => received().length >= 5);
       append(sent.slice(5, 7));
       renameSync(log, join(logs, 'imds-events.1.ndjson'));
       append(sent.slice(7));
       await until(progress, () => received().length >= sent.length);
+      const numbers = (lines: readonly string[]) => lines.map((line) => /number-\d+/.exec(line)?.[0]);
+      expect(numbers(received())).toEqual(numbers(sent));
       expect(received()).toEqual(sent);
     });
   },

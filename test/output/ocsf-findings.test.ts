@@ -6,6 +6,7 @@ import {
   formatComplianceFinding,
   formatDetectionFindings,
 } from '../../src/output/ocsf/findings.js';
+import { result } from '../report/results.js';
 import { HOSTILE } from './every-event.js';
 import { ocsfProblems } from './ocsf-validate.js';
 
@@ -110,6 +111,13 @@ describe('the findings of an audit', () => {
         references: ['https://example.com/a'],
       },
     });
+  });
+
+  it('are made of what an audit results in', () => {
+    const [compliance, ...detections] = all(result()).map(json);
+    expect(ocsfProblems(compliance)).toEqual([]);
+    expect(detections.flatMap(ocsfProblems)).toEqual([]);
+    expect(detections.length).toBeGreaterThan(0);
   });
 
   it('keep their identity from audit to audit, while each report is an event of its own', () => {
