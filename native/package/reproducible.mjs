@@ -14,7 +14,7 @@ const BUILDERS = [
 function build({ folder, umask, env }, root, commit, architectures, work) {
   const clone = join(work, folder);
   mkdirSync(clone, { recursive: true });
-  run('git', ['clone', '--quiet', '--no-hardlinks', root, clone]);
+  run('git', ['-c', 'advice.detachedHead=false', 'clone', '--quiet', '--no-hardlinks', root, clone]);
   run('git', ['checkout', '--quiet', '--detach', commit], { cwd: clone });
   const command = `umask ${umask}; npm install --no-save --no-audit --no-fund --silent; npm run --silent package -- "$@"`;
   run('sh', ['-ec', command, 'sh', ...architectures], { cwd: clone, env: { ...process.env, ...env } });

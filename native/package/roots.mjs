@@ -1,5 +1,5 @@
-// Clean roots to try packages in: Debian 11 (glibc 2.31) of a target's processor with what every Debian has, `ip` for the lab, and
-// nothing else.
+// Clean roots to try packages in: Debian 11 (glibc 2.31) of a target's processor with what every Debian has, `ip` for the lab,
+// `insmod` for a machine, and nothing else.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -103,7 +103,7 @@ export async function cleanRoot(arch, target, cache) {
     const foreign = arch !== process.arch;
     const options = [
       '--variant=minbase',
-      '--include=iproute2',
+      '--include=iproute2,kmod',
       `--arch=${target.deb}`,
       ...(foreign ? ['--foreign'] : []),
     ];

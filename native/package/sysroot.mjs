@@ -35,8 +35,11 @@ function aptSources({ release, security }) {
   return line('debian', release) + (security ? line('debian-security', `${release}-security`) : '');
 }
 
-/** Downloads packages into the empty folder `to`; apt-get checks Debian's signature. */
-function download(part, debArch, to) {
+/**
+ * Downloads packages into the empty folder `to`; apt-get checks Debian's signature.
+ * @param {{ release: string, security: boolean, packages: string[] }} part as in PARTS
+ */
+export function download(part, debArch, to) {
   const apt = join(to, 'apt');
   for (const folder of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, folder), { recursive: true });
   writeFileSync(join(apt, 'sources.list'), aptSources(part));

@@ -1,6 +1,6 @@
 // npm run test:packages [-- NAME...]: the packages in build/packages, tried as their users would: installed, used, upgraded
-// and removed in clean roots, another processor's under qemu-user; and the whole build repeated elsewhere. As root. NAME: a
-// trial or the beginning of its name, such as `deb`, `deb-arm64`, `reproducible`; default all.
+// and removed in clean roots, another processor's under qemu-user and on a kernel of its own; and the whole build repeated
+// elsewhere. As root. NAME: a trial or the beginning of its name, such as `deb`, `deb-arm64`, `reproducible`; default all.
 
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +13,7 @@ import { cleanRoot, runIsolated, withRoot } from './roots.mjs';
 import { run } from './run.mjs';
 import { TARGETS } from './targets.mjs';
 import { captureOfOneRequest } from './trial-capture.mjs';
+import { EMULATED, traceInMachine } from './trial-machine.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '../..');
@@ -56,10 +57,15 @@ None.
   return join(work, 'noarch/base-1-1.noarch.rpm');
 }
 
+function packageOf(kind, arch) {
+  const file = join(out, FILES[kind](TARGETS[arch], arch));
+  if (!existsSync(file)) throw new Error(`${file} is missing: npm run package -- ${arch}`);
+  return file;
+}
+
 async function tryPackage(kind, arch) {
   const target = TARGETS[arch];
-  const file = join(out, FILES[kind](target, arch));
-  if (!existsSync(file)) throw new Error(`${file} is missing: npm run package -- ${arch}`);
+  const file = packageOf(kind, arch);
   const archive = await cleanRoot(arch, target, join(out, 'cache'));
   return await withRoot(archive, async (clean) => {
     const work = mkdtempSync(join(tmpdir(), 'imds-trial-'));
@@ -77,6 +83,12 @@ async function tryPackage(kind, arch) {
   });
 }
 
+async function traceEmulated(arch) {
+  const target = TARGETS[arch];
+  const cache = join(out, 'cache');
+  return traceInMachine(arch, target, packageOf('deb', arch), await cleanRoot(arch, target, cache), cache);
+}
+
 /** By name; each gives `{ status, output }`. */
 const TRIALS = {
   ...Object.fromEntries(
@@ -84,6 +96,7 @@ const TRIALS = {
       Object.keys(FILES).map((kind) => [`${kind}-${arch}`, () => tryPackage(kind, arch)]),
     ),
   ),
+  ...Object.fromEntries(EMULATED.map((arch) => [`machine-${arch}`, () => traceEmulated(arch)])),
   reproducible: () => compareBuilds(root, Object.keys(TARGETS)),
 };
 
