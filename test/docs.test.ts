@@ -118,6 +118,7 @@ const REQUEST: Whole<RequestEvent> = {
       { name: 'User-Agent', value: 'curl' },
     ],
     headBytes: 1,
+    recurring: false,
   },
   unparsed: { time: 1, reason: 'gap', bytes: 1 },
   response: { time: 1, status: 200, version: '1.1', headers: [], accessKeyId: 'STS.Example0' },
