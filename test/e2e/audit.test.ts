@@ -113,7 +113,7 @@ describeOnKernel('an audit', () => {
     const main = join(app, 'main.js');
     const get = `require('http').get('${ORIGIN}${RULES.samplePath}', (answer) => answer.resume())`;
     writeFileSync(main, `${get}; setTimeout(() => {}, 1500);`);
-    const audit = start(normal, ['--duration', '3s', '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
+    const audit = start(normal, ['--duration', '4s', '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
     await capturing(audit);
     const service = normal.runOk([process.execPath, main]);
     // A local proxy, at an address that is traced too.
@@ -121,10 +121,11 @@ describeOnKernel('an audit', () => {
     writeFileSync(
       proxyScript,
       `const http = require('http');
+       let left = 3;
        http.createServer((asked, answer) => {
+         answer.on('close', () => { if (--left === 0) process.exit(); });
          http.get('${ORIGIN}' + asked.url, (got) => { answer.writeHead(got.statusCode); got.pipe(answer); });
-       }).listen(${PROXY_PORT}, '127.0.0.1');
-       setTimeout(() => process.exit(), 1800);`,
+       }).listen(${PROXY_PORT}, '127.0.0.1');`,
     );
     const proxy = normal.runOk([process.execPath, proxyScript]);
     const bad = script(normal, 'bad.sh', `curl -fsS -o /dev/null '${ORIGIN}${RULES.samplePath}?a=b&c'\n`);
