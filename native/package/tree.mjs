@@ -124,6 +124,7 @@ export function layOut({ root, to, target, packages, library, libraries, dist, b
   put(join(root, 'README.md'), `${documents}/README.md`);
   put(join(root, 'docs'), `${documents}/docs`);
   put(join(root, 'deploy'), `${documents}/deploy`);
+  for (const file of ['config.yaml', 'config.schema.json']) put(join(root, 'systemd', file), `${documents}/${file}`);
   write(
     `${documents}/copyright`,
     `${readFileSync(join(root, 'NOTICE'), 'utf8')}\n${readFileSync(join(root, 'LICENSE'), 'utf8')}`,

@@ -11,8 +11,6 @@ export interface Step {
 
 /** What has come of a reload. */
 export interface Reloaded {
-  /** In force from now on. */
-  options: TraceOptions;
   /** Names of options that are other now. */
   changed: string[];
   /** Names of options that are other in the configuration, and stay as they were until a restart. */
@@ -45,12 +43,17 @@ const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.str
 
 /**
  * Goes from one set of options to another, step by step: only those whose options differ. Where a step fails, those before it
- * are taken back, and its error is thrown.
+ * are taken back, and its error is thrown. What has no step is as it was when the tracer started.
  */
-export async function reload(before: TraceOptions, after: TraceOptions, steps: readonly Step[]): Promise<Reloaded> {
-  const different = differences(before, after);
+export async function reload(
+  started: TraceOptions,
+  before: TraceOptions,
+  after: TraceOptions,
+  steps: readonly Step[],
+): Promise<Reloaded> {
   const can = new Set(steps.flatMap(({ options }) => options));
-  const changed = different.filter((name) => can.has(name));
+  const changed = differences(before, after).filter((name) => can.has(name));
+  const kept = differences(started, after).filter((name) => !can.has(name));
   const done: Step[] = [];
   try {
     for (const step of steps) {
@@ -68,7 +71,7 @@ export async function reload(before: TraceOptions, after: TraceOptions, steps: r
     }
     throw error;
   }
-  return { options: after, changed, kept: different.filter((name) => !can.has(name)) };
+  return { changed, kept };
 }
 
 /** One line of what went wrong, for people. */

@@ -95,7 +95,8 @@ async function trace(options: TraceOptions, again: () => TraceOptions): Promise<
     logs.reopen();
     evidence?.reopen();
     try {
-      const { options: next, changed, kept } = await reload(now, again(), steps);
+      const next = again();
+      const { changed, kept } = await reload(options, now, next, steps);
       now = next;
       session.tellReloaded(changed, kept);
       managed.refused = undefined;
@@ -109,11 +110,16 @@ async function trace(options: TraceOptions, again: () => TraceOptions): Promise<
   };
   // One after the other.
   let reading = Promise.resolve();
+  let capturing = false;
+  let hungUp = false;
   const onHangup = (): void => {
     // To a service it says "read the configuration and open the logs anew"; in a terminal, that the terminal is gone.
     if (process.stdout.isTTY) session.stop();
-    else reading = reading.then(readAgain);
+    else if (capturing) reading = reading.then(readAgain);
+    else hungUp = true;
   };
+  // From now on, for without a handler it would end the process; heeded once there is something to change.
+  process.on('SIGHUP', onHangup);
   let lab: Lab | undefined;
   let complete = true;
   try {
@@ -124,7 +130,8 @@ async function trace(options: TraceOptions, again: () => TraceOptions): Promise<
         if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
       },
       onCapture: (source) => {
-        process.on('SIGHUP', onHangup);
+        capturing = true;
+        if (hungUp) onHangup();
         if (options.durationMs !== undefined) stop.after(options.durationMs);
         if (lab !== undefined && source === 'pcap') process.stderr.write(LAB_UNSEEN);
         lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch((error: unknown) => {
