@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { packageRoot } from '../../src/capture/native.js';
 import { TracerError } from '../../src/errors.js';
 import { frameRecord, parseRecords } from '../../src/ship/records.js';
@@ -37,6 +37,7 @@ const fresh = (): string => {
   return directory;
 };
 
+afterAll(() => rmSync(parent, { recursive: true, force: true }));
 afterEach(async () => {
   for (const spool of opened.splice(0)) await spool.close();
   rmSync(directory, { recursive: true, force: true });
