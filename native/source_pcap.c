@@ -32,6 +32,8 @@
 #define FILTER_BYTES (FILTER_ENDPOINTS * 192)
 /* After the interface went away it is looked for this often. */
 #define RETRY_MS 500
+/* How much later than the first handle a second one may get the same packet. */
+#define COPY_DELAY_NS UINT64_C(100000000)
 /* Network namespaces that were entered are let go of within this time. */
 #define SWEEP_MS 1000
 
@@ -329,7 +331,8 @@ static void take_over(struct live_source *source)
 			snprintf(source->interface, sizeof(source->interface), "%s", next->interface);
 		}
 		imds_tap_watch(&source->tap, next->endpoints, next->count);
-		source->tap.copies_until_ns = realtime_ns();
+		/* On a busy host the second handle may get its copy a while after the first. */
+		source->tap.copies_until_ns = realtime_ns() + COPY_DELAY_NS;
 		/* The interface came back while the next was prepared without it. */
 		if (!next->handle && source->handle && set_filter(source->handle, source->tap.endpoints, source->tap.count))
 			close_handle(source, pcap_geterr(source->handle));
