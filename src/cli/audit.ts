@@ -1,10 +1,11 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import { Audit } from '../audit/audit.js';
+import { auditJson } from '../audit/document.js';
 import { ProgressView } from '../audit/progress.js';
 import { AuditFolder } from '../audit/state.js';
 import { auditText, duration } from '../audit/text.js';
-import type { AuditVerdict, InventoryEntry } from '../audit/types.js';
+import type { AuditResult, AuditVerdict, InventoryEntry } from '../audit/types.js';
 import { ExitCode, type ExitStatus } from '../errors.js';
 import { takeInventory } from '../inventory/take.js';
 import { type Lab, startLab } from '../lab/lab.js';
@@ -14,6 +15,7 @@ import { escapeJson, escapeText } from '../output/escape.js';
 import { EvidenceDump } from '../output/evidence/dump.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
+import { formatComplianceFinding, formatDetectionFindings } from '../output/ocsf/findings.js';
 import type { EventSink } from '../output/sink.js';
 import { renderHtml } from '../report/html.js';
 import { version } from '../version.js';
@@ -21,6 +23,12 @@ import { hostContext } from './host.js';
 import { LAB_PAUSE_MS } from './lab.js';
 import { type AuditOptions, addAuditOptions, resolveAuditOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
+
+/** The result for a SIEM: a finding of the host, and one of each client without a token. An object a line. */
+const auditFindings = (result: AuditResult, context: EventContext): string =>
+  [formatComplianceFinding(result, context), ...formatDetectionFindings(result, context)]
+    .map((finding) => `${escapeJson(JSON.stringify(finding))}\n`)
+    .join('');
 
 const STATUSES: Readonly<Record<AuditVerdict, ExitStatus>> = {
   ready: ExitCode.done,
@@ -80,7 +88,8 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     if (early) await state.save();
     const { items, complete } = early || options.skipInventory ? NO_INVENTORY : await inventoryOf(options, view);
     const result = state.result(items, complete);
-    await folder.write('audit.json', `${escapeJson(JSON.stringify(result, null, 2))}\n`);
+    await folder.write('audit.json', auditJson(result));
+    await folder.write('audit.ocsf.ndjson', auditFindings(result, context));
     await folder.write('audit.html', renderHtml(result, { version }));
     if (!early) await folder.removeState();
     view?.close();

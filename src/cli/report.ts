@@ -2,9 +2,10 @@ import { basename, dirname } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
+import { auditJson } from '../audit/document.js';
 import { AuditFolder } from '../audit/state.js';
 import { ExitCode, type ExitStatus, usageError } from '../errors.js';
-import { escapeJson, escapeText } from '../output/escape.js';
+import { escapeText } from '../output/escape.js';
 import { type ReportResult, reportResult } from '../report/fleet.js';
 import type { Period } from '../report/gather.js';
 import { renderHtml } from '../report/html.js';
@@ -111,7 +112,7 @@ async function write(result: ReportResult, { format, out }: ReportCommandOptions
 
 const FORMATS: Readonly<Record<Format, (result: ReportResult, colour: boolean) => string>> = {
   text: (result, colour) => reportText(result, { colour }),
-  json: (result) => `${escapeJson(JSON.stringify(result, null, 2))}\n`,
+  json: auditJson,
   html: (result) => renderHtml(result, { version }),
 };
 

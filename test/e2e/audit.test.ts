@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { AuditDocument } from '../../src/audit/document.js';
 import type { AuditState } from '../../src/audit/state.js';
-import type { AuditResult } from '../../src/audit/types.js';
 import { SERVICE_RULES } from '../../src/lab/rules.js';
+import { ocsfProblems } from '../output/ocsf-validate.js';
 import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel } from './support/kernel.js';
 import { openScene, type Scene } from './support/scene.js';
@@ -30,7 +31,7 @@ interface RunningAudit {
   out: string;
   stderr: () => string;
   ended: Promise<Ended>;
-  result: () => AuditResult;
+  result: () => AuditDocument;
 }
 
 describeOnKernel('an audit', () => {
@@ -67,7 +68,7 @@ describeOnKernel('an audit', () => {
       out,
       stderr: () => stderr,
       ended,
-      result: () => JSON.parse(readFileSync(join(out, 'audit.json'), 'utf8')) as AuditResult,
+      result: () => JSON.parse(readFileSync(join(out, 'audit.json'), 'utf8')) as AuditDocument,
     };
   }
 
@@ -157,15 +158,19 @@ describeOnKernel('an audit', () => {
       command: `curl <- bash ${bad}`,
       user: 'root',
       impact: 'breaks',
-      paths: [{ path: RULES.samplePath, requests: 1 }],
+      paths: [RULES.samplePath],
+      path_details: [{ path: RULES.samplePath, requests: 1 }],
       root_causes: [{ code: 'never_asks' }],
-      advice: [{ id: 'rewrite-line' }],
+      advice_details: [{ id: 'rewrite-line' }],
     });
     // While it ran, its modules were looked at.
     expect(byNode).toMatchObject({
       command: `node ${main}`,
       sdks: [{ kind: 'npm', name: '@alicloud/credentials', version: '2.3.0', how: 'process', status: 'too_old' }],
-      advice: [{ id: 'upgrade', commands: ["npm install '@alicloud/credentials@^2.4.0'"] }, { id: 'stop-fallback' }],
+      advice_details: [
+        { id: 'upgrade', commands: ["npm install '@alicloud/credentials@^2.4.0'"] },
+        { id: 'stop-fallback' },
+      ],
     });
     expect(good).toMatchObject({ impact: 'none', advice: [] });
     // Requests within requests: who asks for whom.
@@ -176,11 +181,16 @@ describeOnKernel('an audit', () => {
     });
     expect(byAsking!.root_causes.map(({ code }) => code)).toContain('asks_through_proxy');
     for (const name of readdirSync(audit.out)) expect(statSync(join(audit.out, name)).mode & 0o777).toBe(0o600);
-    expect(readdirSync(audit.out).sort()).toEqual(['audit.html', 'audit.json']);
+    expect(readdirSync(audit.out).sort()).toEqual(['audit.html', 'audit.json', 'audit.ocsf.ndjson']);
+    const findings = readFileSync(join(audit.out, 'audit.ocsf.ndjson'), 'utf8').trim().split('\n');
+    const [compliance, ...detections] = findings.map((line) => JSON.parse(line) as { class_uid: number });
+    expect(compliance!.class_uid).toBe(2003);
+    expect(detections.map(({ class_uid }) => class_uid)).toEqual(Array(4).fill(2004));
+    expect(findings.flatMap((line) => ocsfProblems(JSON.parse(line)))).toEqual([]);
 
     // The lines of the advice, as they are, against an instance that is switched.
     const journaled = hardened.journal().length;
-    await hardened.runOk(['sh', '-c', byScript!.advice[0]!.commands.join('\n')]);
+    await hardened.runOk(['sh', '-c', byScript!.advice_details[0]!.commands.join('\n')]);
     const entries = hardened
       .journal()
       .slice(journaled)
@@ -212,11 +222,11 @@ describeOnKernel('an audit', () => {
       start(normal, ['--duration', '1s', '--source', 'pcap', '--interface', 'lo', '--allow-silent']),
     ];
     expect(await silent.ended).toMatchObject({ status: 4, stdout: expect.stringMatching(/^INCONCLUSIVE/) });
-    expect(silent.result().coverage.reasons.map(({ code }) => code)).toEqual(['nothing_seen']);
+    expect(silent.result().coverage.details.map(({ code }) => code)).toEqual(['nothing_seen']);
     expect(await allowed.ended).toMatchObject({ status: 0 });
     // It sees one network namespace: never ready.
     expect(await pcap.ended).toMatchObject({ status: 4 });
-    expect(pcap.result().coverage.reasons.map(({ code }) => code)).toEqual(['pcap_source']);
+    expect(pcap.result().coverage.details.map(({ code }) => code)).toEqual(['pcap_source']);
   });
 
   test('killed in the middle goes on, with what it had seen, and says that it was gone', async () => {
@@ -247,7 +257,7 @@ describeOnKernel('an audit', () => {
       totals: { requests: 4, normal_mode: 0 },
       started: new Date(saved.started).toISOString(),
     });
-    expect(again.result().coverage.reasons.map(({ code, count }) => [code, count])).toEqual([['not_traced', 1]]);
+    expect(again.result().coverage.details.map(({ code, count }) => [code, count])).toEqual([['not_traced', 1]]);
     expect(stateOf(first.out)).toBeUndefined();
   });
 
@@ -258,7 +268,7 @@ describeOnKernel('an audit', () => {
     audit.child.kill('SIGTERM');
     const { status, stdout } = await audit.ended;
     expect({ status, stdout }).toMatchObject({ status: 4, stdout: expect.stringContaining('same --out') });
-    expect(audit.result().coverage.reasons.map(({ code }) => code)).toEqual(['ended_early']);
+    expect(audit.result().coverage.details.map(({ code }) => code)).toEqual(['ended_early']);
     expect(stateOf(audit.out)).toMatchObject({ coverage: [], clients: { clients: [{ requests: 2 }] } });
   });
 });
