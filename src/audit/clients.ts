@@ -156,7 +156,8 @@ export class Client implements ClientIdentity {
     this.callers = tally(MAX_CALLERS, 384);
     this.examples = tally(MAX_EXAMPLES, 1024);
     this.hosts = tally(MAX_HOSTS, 256);
-    this.attribution = tally(3, 16);
+    // Has room whatever others have taken: by it the requests of no known process are counted.
+    this.attribution = new Tally(3, 16, new TextRoom(Number.POSITIVE_INFINITY));
     this.asks_for = tally(8, 32);
     this.asks_through = tally(8, 32);
   }

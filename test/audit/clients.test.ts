@@ -72,6 +72,20 @@ describe('clients', () => {
     expect(clients.other).toEqual({ requests: 40, normal_mode: 40 });
   });
 
+  it('count requests of no known process though others have taken all room for texts', () => {
+    const clients = new Clients({ limits: { clients: 100, characters: 20_000 } });
+    for (let i = 0; i < 500; i++) clients.add(observation({ path: `/${i}`, userAgent: `agent-${i}`, process: nth(i) }));
+    for (let i = 0; i < 60; i++)
+      clients.add(observation({ process: process({ unit: `${i}${'x'.repeat(120)}.service` }) }));
+    const { process: _, ...unknown } = observation({ attribution: 'none' });
+    clients.add(unknown);
+    expect(
+      all(clients)
+        .find(({ command }) => command === null)
+        ?.attribution.get('none'),
+    ).toBe(1);
+  });
+
   it('of one program can not keep out those of another by their paths', () => {
     const clients = new Clients({ limits: { clients: 100, characters: 20_000 } });
     for (let c = 0; c < 20; c++) {
