@@ -16,10 +16,18 @@ export const HEADERS: Readonly<Record<ProviderName, { token: string; ttl: string
 
 /** curl and wget take an address without a scheme as http. */
 const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+/**
+ * A URL whose host every parser reads the same: what follows it is a path or nothing. `http://ADDRESS\@elsewhere/` is at ADDRESS
+ * for a browser's parser, and elsewhere for curl's.
+ */
+const PLAIN_URL = /^(?:http:\/\/)?(?:\[[0-9a-f:]+\]|[\d.]+)(?::\d{1,5})?(?:\/|$)/i;
+/** What stands for a secret, or for what was cut off: not what was asked for. */
+const NOT_WHOLE = /\[redacted\]|\.\.\.\[\+\d+\]$/;
 
 /**
  * The two lines that ask for a token and then for what a curl or wget line asked for. Undefined where no argument is a URL at
- * one of the addresses, or an argument has characters that are not safe to copy.
+ * one of the addresses, or it has characters that are not safe to copy or is not whole. A token goes to that address only, and
+ * no user or password of the URL comes out.
  */
 export function withToken(
   args: readonly string[],
@@ -28,12 +36,15 @@ export function withToken(
 ): string[] | undefined {
   const tool = toolOf(args[0]);
   if (tool === undefined) return undefined;
-  const url = args.slice(1).find((arg) => isPlain(arg) && isAt(arg, addresses));
+  const url = args.slice(1).find((arg) => isPlain(arg) && !NOT_WHOLE.test(arg) && isAt(arg, addresses));
   if (url === undefined) return undefined;
   const { token, ttl } = HEADERS[provider];
-  const { origin } = parsed(url)!;
+  const { origin, pathname, search } = parsed(url)!;
   const tokenUrl = shellWord(`${origin}${providerNamed(provider).tokenPath}`);
-  return TOOLS[tool](tokenUrl, shellWord(url), { token, ttl: `${ttl}: ${TTL_SECONDS}` });
+  return TOOLS[tool](tokenUrl, shellWord(PLAIN_URL.test(url) ? url : origin + pathname + search), {
+    token,
+    ttl: `${ttl}: ${TTL_SECONDS}`,
+  });
 }
 
 /** The two lines for a path (of the first address), where no line of the client's own is there to be rewritten. */
@@ -73,6 +84,6 @@ function parsed(text: string): URL | undefined {
 
 function isAt(text: string, addresses: readonly string[]): boolean {
   if (text.startsWith('-')) return false;
-  const host = parsed(text)?.hostname.replace(/^\[|\]$/g, '');
-  return host !== undefined && addresses.includes(host);
+  const url = parsed(text);
+  return url?.protocol === 'http:' && addresses.includes(url.hostname.replace(/^\[|\]$/g, ''));
 }

@@ -36,6 +36,29 @@ describe('a curl line', () => {
     expect(withToken(args, 'alibaba', ALIBABA)).toBeUndefined();
   });
 
+  // Whoever runs such a line has it in a report that an administrator copies from.
+  it.each([
+    ['http://100.100.100.200\\@evil.example/x', 'http://100.100.100.200/@evil.example/x'],
+    ['http://100.100.100.200#@evil.example/x', 'http://100.100.100.200/'],
+    ['http://100.100.100.200?@evil.example/x', 'http://100.100.100.200/?@evil.example/x'],
+    ['http://evil.example:x@100.100.100.200/x', 'http://100.100.100.200/x'],
+    ['http://user:hunter2@100.100.100.200:80/x', 'http://100.100.100.200/x'],
+  ])('sends no token elsewhere, whichever parser reads %s', (url, safe) => {
+    const lines = withToken(['curl', url], 'alibaba', ALIBABA)!;
+    expect(lines.at(-1)!.replaceAll("'", '').endsWith(` ${safe}`)).toBe(true);
+    expect(lines.join('\n')).not.toContain('hunter2');
+  });
+
+  it.each([
+    ['ftp://100.100.100.200/x'],
+    ['other://100.100.100.200/x'],
+    ['https://100.100.100.200/x'],
+    ['http://100.100.100.200/x?token=[redacted]'],
+    ['http://100.100.100.200/long...[+120]'],
+  ])('is none of %s, which is not http or not whole', (url) => {
+    expect(withToken(['curl', url], 'alibaba', ALIBABA)).toBeUndefined();
+  });
+
   it('for a path alone is one of the first address; a path that is not safe to copy is left out', () => {
     expect(exampleRequest('aws', '/latest/user-data').at(-1)).toMatch(
       / http:\/\/169\.254\.169\.254\/latest\/user-data$/,
