@@ -62,7 +62,7 @@ export type Impact =
   | 'broken'
   /** It asks without a token, and all its answers were errors of another kind, a path that is not there for instance. */
   | 'fails_anyway'
-  /** It is refused each token it asks for, or the tokens it has, and was not seen to go without. */
+  /** It is refused each token it asks for (or gets no answer), or the tokens it has, and was not seen to go without. */
   | 'no_token'
   /** What it sent could not be read. */
   | 'unknown'

@@ -7,8 +7,13 @@ export function impactOf(client: Client): Impact {
   if (answered + unanswered > 0) return 'breaks';
   if (blocked > 0) return 'broken';
   if (failed > 0) return 'fails_anyway';
-  const refused = client.count('token_refused') + client.count('token_invalid');
-  if (refused > 0 && client.count('hardened') === 0 && client.count('token_issue') === 0) return 'no_token';
+  if (client.count('hardened') === 0) {
+    // A token request without an answer counts as an issue on the wire; whoever got only such ones has no token.
+    const unanswered = client.reasons.get('no_response') ?? 0;
+    const granted = client.count('token_issue') - unanswered;
+    const invalid = client.count('token_invalid');
+    if (invalid > 0 || (granted <= 0 && client.count('token_refused') + unanswered > 0)) return 'no_token';
+  }
   return client.count('unparsed') > 0 ? 'unknown' : 'none';
 }
 

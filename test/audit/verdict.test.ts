@@ -56,6 +56,17 @@ describe('the verdict', () => {
       'a client that is refused its tokens',
       [observation({ verdict: 'token_refused', reasons: ['ttl_missing'], status: 400 })],
     ],
+    [
+      'inconclusive',
+      'a client whose token requests nobody answers',
+      [observation({ verdict: 'token_issue', reasons: ['no_response'] })],
+    ],
+    ['inconclusive', 'a client whose tokens are issued and then refused', sequence('token_issue', 'token_invalid')],
+    [
+      'ready',
+      'a client that got no answer to a token request, and then tokens',
+      [observation({ verdict: 'token_issue', reasons: ['no_response'] }), ...GOOD],
+    ],
     ['inconclusive', 'a client whose tokens are all refused', [observation({ verdict: 'token_invalid', status: 401 })]],
     [
       'ready',
