@@ -57,6 +57,8 @@ export class Audit {
   #problem: string | undefined;
   #normalMode = 0;
   #requests = 0;
+  /** All that was captured was taken. */
+  #settled: boolean;
   #saving: Promise<void> | undefined;
   #nextSave = 0;
   /** Why the last state could not be saved. */
@@ -69,6 +71,7 @@ export class Audit {
     this.#started = state?.started ?? Date.now();
     this.#ended = state?.saved ?? Date.now();
     this.#tracedBefore = state?.traced_ms ?? 0;
+    this.#settled = state?.settled ?? true;
     if (state === undefined) return;
     this.#clients.merge(state.clients);
     this.#notes.merge(state.coverage);
@@ -76,7 +79,11 @@ export class Audit {
       this.#requests += client.requests;
       this.#normalMode += client.count('normal_mode');
     }
-    if (this.remainingMs <= 0) return;
+    if (this.remainingMs <= 0) {
+      if (!this.#settled)
+        this.#notes.note('not_traced', 1, `: it was killed after ${new Date(state.saved).toISOString()}`);
+      return;
+    }
     this.resumedAfterMs = Math.max(Date.now() - state.saved, 0);
     const seconds = Math.max(Math.round(this.resumedAfterMs / 1000), 1);
     this.#notes.note('not_traced', 1, `, the last time for ${seconds} s from ${new Date(state.saved).toISOString()}`);
@@ -87,6 +94,13 @@ export class Audit {
     await options.folder.prepare();
     const state = await options.folder.readState();
     if (state !== undefined) {
+      if (state.host !== hostOf(options)) {
+        throw usageError(
+          'IMDS_AUDIT_OTHER',
+          'the directory has an unfinished audit of another host',
+          `take another --out, or remove its ${STATE_FILE}`,
+        );
+      }
       if (isAlive(state)) {
         throw usageError(
           'IMDS_AUDIT_RUNNING',
@@ -132,6 +146,7 @@ export class Audit {
   /** Capture has begun: from now on time counts. */
   captureStarted(): void {
     this.#captureStart = performance.now();
+    this.#settled = false;
     this.#saveSoon();
   }
 
@@ -165,6 +180,7 @@ export class Audit {
   /** The run is over; `logErrors` as they are now that all is closed. Undefined where it ended before capture began. */
   sessionEnded(outcome: LiveOutcome | undefined, logErrors: number): void {
     if (outcome === undefined) return;
+    this.#settled = true;
     this.#counters = { ...outcome.stats, log_errors: logErrors };
     if (outcome.interrupted && this.#problem === undefined) this.#notes.note('source_interrupted');
   }
@@ -173,6 +189,12 @@ export class Audit {
   async save(): Promise<void> {
     await this.#saving;
     await this.#save();
+  }
+
+  /** The result is on disk: the next audit begins anew. */
+  async forget(): Promise<void> {
+    await this.#saving;
+    await this.#options.folder.removeState();
   }
 
   /** The result as it is now. `inventoryComplete` is undefined where no inventory was taken. */
@@ -225,6 +247,8 @@ export class Audit {
     const state: AuditState = {
       schema_version: 1,
       traces: this.#options.traces,
+      host: hostOf(this.#options),
+      settled: this.#settled,
       started: this.#started,
       saved: Date.now(),
       traced_ms: Math.round(this.#tracedMs),
@@ -243,3 +267,5 @@ export class Audit {
     this.#nextSave = performance.now() + Math.max(SAVE_INTERVAL_MS, took / SAVE_SHARE);
   }
 }
+
+const hostOf = ({ host }: AuditOptions): string => host.id ?? host.name;

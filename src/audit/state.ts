@@ -15,6 +15,10 @@ export interface AuditState {
   schema_version: 1;
   /** What was traced, in one text: an audit goes on only with the same. */
   traces: string;
+  /** Id of the host, or its name: a directory may be one that several hosts have mounted. */
+  host: string;
+  /** All that was captured is in it; else the last seconds before it may be missing. */
+  settled: boolean;
   /** Epoch milliseconds: of the audit's start, and of this state. */
   started: number;
   saved: number;
@@ -88,6 +92,9 @@ export class AuditFolder {
         if (!status.isFile() || status.uid !== process.geteuid!() || (status.mode & 0o022) !== 0) {
           throw new Error('it is not a plain file that only this user can write to');
         }
+        if (!(await this.#isOurs())) {
+          throw new Error('others can write to its directory: they could have put back that of another time');
+        }
         if (status.size > MAX_STATE_BYTES) throw new Error('it is larger than any state');
         text = await readFile(file, 'utf8');
       } finally {
@@ -100,6 +107,12 @@ export class AuditFolder {
     const state = parse(text);
     if (!isState(state)) throw unreadable(path, 'it is no state of an audit');
     return state;
+  }
+
+  /** Only this user or root decides what is in it; where it is sticky, like /tmp, others can't rename what is ours. */
+  async #isOurs(): Promise<boolean> {
+    const { uid, mode } = await stat(this.path);
+    return (uid === 0 || uid === process.geteuid!()) && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0);
   }
 
   async removeState(): Promise<void> {
@@ -138,11 +151,17 @@ function isState(value: unknown): value is AuditState {
     state !== null &&
     state.schema_version === 1 &&
     typeof state.traces === 'string' &&
-    [state.started, state.saved, state.traced_ms, state.pid, state.pid_start].every(Number.isFinite) &&
+    typeof state.host === 'string' &&
+    typeof state.settled === 'boolean' &&
+    [state.started, state.saved].every((time) => isTime(time)) &&
+    [state.traced_ms, state.pid, state.pid_start].every(Number.isFinite) &&
     isCoverageJson(state.coverage) &&
     isClientsJson(state.clients)
   );
 }
+
+/** What Date takes (ECMA-262, time values). */
+const isTime = (value: unknown): boolean => typeof value === 'number' && Math.abs(value) <= 8.64e15;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

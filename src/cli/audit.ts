@@ -85,13 +85,14 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     // Killed between its last save and its result, an audit has nothing left to trace.
     if (state.remainingMs > 0) await traceFor(options, state, view, context);
     const early = state.endedEarly;
-    if (early) await state.save();
+    // A kill while the inventory is taken loses nothing.
+    await state.save();
     const { items, complete } = early || options.skipInventory ? NO_INVENTORY : await inventoryOf(options, view);
     const result = state.result(items, complete);
     await folder.write('audit.json', auditJson(result));
     await folder.write('audit.ocsf.ndjson', auditFindings(result, context));
     await folder.write('audit.html', renderHtml(result, { version }));
-    if (!early) await folder.removeState();
+    if (!early) await state.forget();
     view?.close();
     if (!options.quiet) {
       const colour = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;

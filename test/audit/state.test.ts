@@ -31,6 +31,8 @@ function state(changes: Partial<AuditState> = {}): AuditState {
   return {
     schema_version: 1,
     traces: 'alibaba',
+    host: 'vm',
+    settled: false,
     started: Date.now() - 60_000,
     saved: Date.now() - 10_000,
     traced_ms: 50_000,
@@ -102,6 +104,7 @@ describe("an audit's folder", () => {
     ['clients of another form', JSON.stringify(state({ clients: { clients: [{}] } as never }))],
     ['coverage that is unknown', JSON.stringify(state({ coverage: [['made_up' as never, 1, '']] }))],
     ['times that are none', JSON.stringify(state({ saved: 'x' as never }))],
+    ['times beyond all dates', JSON.stringify(state({ saved: 1e300 }))],
   ])('with a state that is %s is refused', async (_, text) => {
     writeFileSync(join(base, STATE_FILE), text, { mode: 0o600 });
     await expect(open(base)).rejects.toMatchObject({ code: 'IMDS_AUDIT_STATE', exitStatus: 2 });
@@ -139,8 +142,36 @@ describe('an interrupted audit', () => {
     expect(coverage.reasons[1]!.text).toMatch(/was not running once, the last time for 1\d s from 20/);
   });
 
+  it('that was killed is never ready, also where a shorter time leaves nothing to trace', async () => {
+    const clients = new Clients();
+    clients.add(observation({ verdict: 'hardened' }));
+    const gathered = JSON.parse(JSON.stringify(clients));
+    for (const settled of [false, true]) {
+      const text = JSON.stringify(state({ clients: gathered, coverage: [], settled }));
+      writeFileSync(join(base, STATE_FILE), text, { mode: 0o600 });
+      const { verdict, coverage } = (await open(base, 40_000)).result([]);
+      expect(verdict).toBe(settled ? 'ready' : 'inconclusive');
+      expect(coverage.reasons.map(({ code }) => code)).toEqual(settled ? [] : ['not_traced']);
+    }
+  });
+
+  it('of another host is not gone on with', async () => {
+    writeFileSync(join(base, STATE_FILE), JSON.stringify(state({ host: 'other' })), { mode: 0o600 });
+    await expect(open(base)).rejects.toMatchObject({ code: 'IMDS_AUDIT_OTHER', exitStatus: 2 });
+  });
+
+  it('is not gone on with where others could have put an older state back', async () => {
+    writeFileSync(join(base, STATE_FILE), JSON.stringify(state()), { mode: 0o600 });
+    chmodSync(base, 0o777);
+    await expect(open(base)).rejects.toMatchObject({ code: 'IMDS_AUDIT_STATE', exitStatus: 2 });
+    // As /tmp is: there nobody renames what another made.
+    chmodSync(base, 0o1777);
+    expect((await open(base)).remainingMs).toBe(70_000);
+  });
+
   it('that only lacks its result has no gap', async () => {
-    writeFileSync(join(base, STATE_FILE), JSON.stringify(state({ traced_ms: 120_000 })), { mode: 0o600 });
+    const whole = state({ traced_ms: 120_000, settled: true });
+    writeFileSync(join(base, STATE_FILE), JSON.stringify(whole), { mode: 0o600 });
     const audit = await open(base);
     expect(audit.endedEarly).toBe(false);
     expect(audit.result([]).coverage.reasons.map(({ code }) => code)).toEqual(['ring_dropped']);
