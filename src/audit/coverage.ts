@@ -17,6 +17,16 @@ export const COVERAGE = {
   unattributed: (n) => `${n} requests belong to no known process`,
   clients_overflow: (n) => `${n} requests are of clients that there was no room for`,
   tracer_down: (n, detail) => `no tracer ran ${n === 1 ? 'once' : `${n} times`} between two of its runs${detail}`,
+  period_not_covered: (n) =>
+    `the logs of ${n === 1 ? '1 host begin' : `${n} hosts begin`} after the period that was asked for does, or end before it`,
+  lines_missing: (n) => `${n} events are missing in the logs: files that are gone, or lines that were not written`,
+  lines_repeated: (n) => `${n} events are in the logs more than once, and were counted so`,
+  no_counters: (n) =>
+    `the logs have no counters of ${n === 1 ? '1 run' : `${n} runs`} of a tracer: what it lost is not known`,
+  source_unknown: (n) =>
+    `the logs have no beginning of ${n === 1 ? '1 run' : `${n} runs`} of a tracer: whether it saw all namespaces is not known`,
+  reconfigured: (n) => `which clouds were traced was changed ${n === 1 ? 'once' : `${n} times`} while a tracer ran`,
+  no_token_on_host: (n) => `on ${n === 1 ? '1 host' : `${n} hosts`} a client asked for tokens and got none that works`,
   cross_check: (_, detail) => detail,
   unreadable_file: (n, detail) =>
     `${n === 1 ? '1 file' : `${n} files`} of the logs could not be read to the end${detail}`,

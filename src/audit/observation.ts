@@ -163,17 +163,8 @@ type Fields = Readonly<Record<string, unknown>>;
 const FROM_ECS: Readonly<Record<string, (event: Fields, host: ObservedHost, time: number) => Observation | undefined>> =
   {
     'imds-request': ecsRequest,
-    'tracer-started': (event, host, time) => {
-      const imds = record(event['imds']);
-      return {
-        kind: 'started',
-        host,
-        time,
-        source: text(imds?.['source']) ?? '',
-        sourceDetail: text(imds?.['source_detail']) ?? '',
-        providers: texts(imds?.['providers']),
-      };
-    },
+    'tracer-started': ecsStarted,
+    'tracer-reloaded': ecsStarted,
     'tracer-stats': (event, host, time) => ecsStats(event, host, time, false),
     'tracer-stopped': (event, host, time) => ecsStats(event, host, time, true),
     'capture-loss': (event, host, time) => ({
@@ -183,6 +174,18 @@ const FROM_ECS: Readonly<Record<string, (event: Fields, host: ObservedHost, time
       lost: counts(record(event['imds'])?.['lost']),
     }),
   };
+
+function ecsStarted(event: Fields, host: ObservedHost, time: number): TracerObservation {
+  const imds = record(event['imds']);
+  return {
+    kind: 'started',
+    host,
+    time,
+    source: text(imds?.['source']) ?? '',
+    sourceDetail: text(imds?.['source_detail']) ?? '',
+    providers: texts(imds?.['providers']),
+  };
+}
 
 function ecsStats(event: Fields, host: ObservedHost, time: number, final: boolean): TracerObservation {
   return { kind: 'stats', host, time, final, counters: counts(record(event['imds'])?.['stats']) };

@@ -1,19 +1,37 @@
 import type { Client } from './clients.js';
 import type { AuditVerdict, Coverage, Impact, Totals } from './types.js';
 
+/** A client's requests for tokens by how they ended, and those with a token that were refused for it, or not. */
+export interface TokenCounts {
+  hardened: number;
+  granted: number;
+  unanswered: number;
+  refused: number;
+  invalid: number;
+}
+
+export const NO_TOKENS: Readonly<TokenCounts> = { hardened: 0, granted: 0, unanswered: 0, refused: 0, invalid: 0 };
+
+/** It asked for tokens, or used them, and got none that works. */
+export const noTokenWorks = ({ hardened, granted, unanswered, refused, invalid }: TokenCounts): boolean =>
+  hardened === 0 && (invalid > 0 || (granted <= 0 && refused + unanswered > 0));
+
 /** What the switch does to a client, by what was seen of it. */
 export function impactOf(client: Client): Impact {
   const { answered, unanswered, blocked, failed } = client.normal;
   if (answered + unanswered > 0) return 'breaks';
   if (blocked > 0) return 'broken';
   if (failed > 0) return 'fails_anyway';
-  if (client.count('hardened') === 0) {
-    // A token request without an answer counts as an issue on the wire; whoever got only such ones has no token.
-    const unanswered = client.reasons.get('no_response') ?? 0;
-    const granted = client.count('token_issue') - unanswered;
-    const invalid = client.count('token_invalid');
-    if (invalid > 0 || (granted <= 0 && client.count('token_refused') + unanswered > 0)) return 'no_token';
-  }
+  // A token request without an answer counts as an issue on the wire.
+  const noResponse = client.reasons.get('no_response') ?? 0;
+  const tokens: TokenCounts = {
+    hardened: client.count('hardened'),
+    granted: client.count('token_issue') - noResponse,
+    unanswered: noResponse,
+    refused: client.count('token_refused'),
+    invalid: client.count('token_invalid'),
+  };
+  if (noTokenWorks(tokens)) return 'no_token';
   return client.count('unparsed') > 0 ? 'unknown' : 'none';
 }
 

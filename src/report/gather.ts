@@ -1,14 +1,9 @@
 import { Clients, type ClientsJson } from '../audit/clients.js';
 import { fromEcs } from '../audit/observation.js';
-import { type HostJson, Hosts } from './hosts.js';
+import { type EventNumber, type HostJson, Hosts, type Period } from './hosts.js';
 import type { LineReader } from './lines.js';
 
-/** Requests outside of it are left out. Epoch milliseconds. */
-export interface Period {
-  since?: number;
-  /** Exclusive. */
-  until?: number;
-}
+export type { Period } from './hosts.js';
 
 export interface GatheredJson {
   clients: ClientsJson;
@@ -22,7 +17,7 @@ export interface GatheredJson {
 /** What event logs come to: sums only, however long they are. */
 export class Gathered {
   readonly clients = new Clients({ containersTogether: true });
-  readonly hosts = new Hosts();
+  readonly hosts: Hosts;
   /** Lines that are events. */
   lines = 0;
   /** Lines that are none. */
@@ -31,7 +26,9 @@ export class Gathered {
   /** That were traced. */
   readonly providers = new Set<string>();
 
-  constructor(private readonly period: Period = {}) {}
+  constructor(private readonly period: Period = {}) {
+    this.hosts = new Hosts(period);
+  }
 
   /** A reader of a log; `progress` as LineReader has it. */
   reader(progress: LineReader['progress']): LineReader {
@@ -82,21 +79,26 @@ export class Gathered {
     if (observation === undefined) return false;
     this.lines++;
     const { since = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY } = this.period;
-    if (observation.time < since || observation.time >= until) return true;
-    this.hosts.add(observation, runOf(json));
+    const isWithin = observation.time >= since && observation.time < until;
+    let client: string | undefined;
     if (observation.kind === 'started') {
       for (const provider of observation.providers) this.providers.add(provider);
-    } else if (observation.kind === 'request') {
+    } else if (observation.kind === 'request' && isWithin) {
       this.requests++;
-      this.clients.add(observation);
+      client = this.clients.add(observation)?.client.id;
     }
+    // What is outside of the period tells of the run that lies in it: its source, its counters.
+    this.hosts.add(observation, numberOf(json), client);
     return true;
   }
 }
 
-/** The part of an event's id that all events of a tracer's run share; the rest is a count. */
-function runOf(json: unknown): string {
+/** The ids of a tracer's run have one beginning, and a number in base 36 that counts its events. */
+function numberOf(json: unknown): EventNumber {
   const id = (json as { event?: { id?: unknown } }).event?.id;
-  if (typeof id !== 'string' || id.length > 100) return '';
-  return id.slice(0, Math.max(id.lastIndexOf('-'), 0));
+  if (typeof id !== 'string' || id.length > 100) return { run: '', number: undefined };
+  const end = Math.max(id.lastIndexOf('-'), 0);
+  const digits = id.slice(end + 1);
+  const number = /^[0-9a-z]{1,10}$/.test(digits) ? Number.parseInt(digits, 36) : undefined;
+  return { run: id.slice(0, end), number };
 }

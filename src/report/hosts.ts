@@ -1,6 +1,8 @@
 import { CoverageNotes } from '../audit/coverage.js';
-import type { Observation, ObservedHost } from '../audit/observation.js';
+import type { Observation, ObservedHost, RequestObservation } from '../audit/observation.js';
 import type { AuditVerdict } from '../audit/types.js';
+import { NO_TOKENS, noTokenWorks, type TokenCounts } from '../audit/verdict.js';
+import type { TracerStats } from '../output/types.js';
 
 /** Hosts that are told apart; requests of further ones count as one host's. */
 const MAX_HOSTS = 65_536;
@@ -8,16 +10,38 @@ const MAX_HOSTS = 65_536;
 const MAX_RUNS = 1_024;
 const OTHERS: ObservedHost = { name: '(further hosts)' };
 
-/** A tracer's run, from its start to its last event in the logs. */
+/** Clients whose tokens are looked at by themselves, per host. */
+const MAX_TOKEN_CLIENTS = 64;
+/** Counters come each minute: so much may lie between the end of a period and what tells of losses in it. */
+const COUNTERS_LATE_MS = 120_000;
+
+/** Requests outside of it are left out. Epoch milliseconds. */
+export interface Period {
+  since?: number;
+  /** Exclusive. */
+  until?: number;
+}
+
+/** A tracer's run, from its start to its last event in the logs, whatever period is asked for. */
 interface Run {
   first: number;
   last: number;
-  /** Its first and its last event are there. */
+  /** Its first event is there, which says what was the source. */
   started: boolean;
-  stopped: boolean;
   /** The highest seen: they only grow. */
   counters: Record<string, number>;
+  /** By the same names, what single events told of. */
+  losses: Record<string, number>;
   pcap: boolean;
+  /** A process was recorded as it connected, which only the eBPF source can do. */
+  connect: boolean;
+  /** Events by number: how many, the lowest and the highest. */
+  events: number;
+  lowest: number;
+  highest: number;
+  /** Whose requests were traced, as text, and how often that changed. */
+  traced: string | undefined;
+  reconfigured: number;
 }
 
 export interface RunJson extends Run {
@@ -28,11 +52,21 @@ export interface HostJson {
   host: ObservedHost;
   requests: number;
   normal_mode: number;
+  foreign: number;
   unattributed: number;
   unparsed: number;
   first: number;
   last: number;
   runs: RunJson[];
+  tokens: [client: string, counts: TokenCounts][];
+  tokens_unknown: boolean;
+}
+
+/** Of which tracer's run an event is, and which of its events. */
+export interface EventNumber {
+  run: string;
+  /** Undefined where it has none. */
+  number: number | undefined;
 }
 
 /** A host in the report. Times are ISO 8601 in UTC. */
@@ -51,56 +85,92 @@ export interface HostResult {
 class HostSums {
   requests = 0;
   normalMode = 0;
+  foreign = 0;
   unattributed = 0;
   unparsed = 0;
+  /** Of the events in the period. */
   first = Number.POSITIVE_INFINITY;
   last = Number.NEGATIVE_INFINITY;
   readonly runs = new Map<string, Run>();
+  /** Of each client here: others of the same program, elsewhere, may get tokens where it gets none. */
+  readonly tokens = new Map<string, TokenCounts>();
+  /** There was no room for a client that was refused one. */
+  tokensUnknown = false;
 
-  constructor(readonly host: ObservedHost) {}
+  constructor(
+    readonly host: ObservedHost,
+    private readonly period: Period,
+  ) {}
 
-  add(observation: Observation, runId: string): void {
+  add(observation: Observation, { run: runId, number }: EventNumber, client: string | undefined): void {
     const { time } = observation;
-    this.first = Math.min(this.first, time);
-    this.last = Math.max(this.last, time);
+    const { since = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY } = this.period;
+    const isWithin = time >= since && time < until;
+    if (isWithin) {
+      this.first = Math.min(this.first, time);
+      this.last = Math.max(this.last, time);
+    }
     const run = this.#run(runId, time);
     run.first = Math.min(run.first, time);
     run.last = Math.max(run.last, time);
+    if (number !== undefined) {
+      run.events++;
+      run.lowest = Math.min(run.lowest, number);
+      run.highest = Math.max(run.highest, number);
+    }
     switch (observation.kind) {
       case 'request':
+        run.connect ||= observation.attribution === 'connect';
+        if (!isWithin) return;
         this.requests++;
         if (observation.verdict === 'normal_mode') this.normalMode++;
+        if (observation.verdict === 'foreign_probe') this.foreign++;
         if (observation.verdict === 'unparsed') this.unparsed++;
         if (observation.attribution === 'none') this.unattributed++;
+        if (client !== undefined) this.#token(client, observation);
         break;
-      case 'started':
+      case 'started': {
         run.started = true;
         run.pcap ||= observation.source === 'pcap';
+        const traced = [...observation.providers].sort().join(' ');
+        if (run.traced !== undefined && run.traced !== traced) run.reconfigured++;
+        run.traced = traced;
         break;
+      }
       case 'stats':
-        run.stopped ||= observation.final;
-        raise(run.counters, observation.counters);
+        if (time < until + COUNTERS_LATE_MS) raise(run.counters, observation.counters);
         break;
       case 'loss':
+        if (time < until + COUNTERS_LATE_MS) add(run.losses, observation.lost);
         break;
     }
   }
 
-  merge({ host: _, runs, ...sums }: HostJson): void {
+  merge({ runs, tokens, ...sums }: HostJson): void {
     this.requests += sums.requests;
     this.normalMode += sums.normal_mode;
+    this.foreign += sums.foreign;
     this.unattributed += sums.unattributed;
     this.unparsed += sums.unparsed;
     this.first = Math.min(this.first, sums.first);
     this.last = Math.max(this.last, sums.last);
+    this.tokensUnknown ||= sums.tokens_unknown;
+    for (const [client, counts] of tokens) this.#addTokens(client, counts);
     for (const { id, ...other } of runs) {
       const run = this.#run(id, other.first);
       run.first = Math.min(run.first, other.first);
       run.last = Math.max(run.last, other.last);
       run.started ||= other.started;
-      run.stopped ||= other.stopped;
       run.pcap ||= other.pcap;
+      run.connect ||= other.connect;
+      run.events += other.events;
+      run.lowest = Math.min(run.lowest, other.lowest);
+      run.highest = Math.max(run.highest, other.highest);
+      run.reconfigured += other.reconfigured;
+      if (run.traced !== undefined && other.traced !== undefined && run.traced !== other.traced) run.reconfigured++;
+      run.traced ??= other.traced;
       raise(run.counters, other.counters);
+      add(run.losses, other.losses);
     }
   }
 
@@ -109,62 +179,164 @@ class HostSums {
       host: this.host,
       requests: this.requests,
       normal_mode: this.normalMode,
+      foreign: this.foreign,
       unattributed: this.unattributed,
       unparsed: this.unparsed,
       first: this.first,
       last: this.last,
       runs: [...this.runs].map(([id, run]) => ({ id, ...run })),
+      tokens: [...this.tokens],
+      tokens_unknown: this.tokensUnknown,
     };
   }
 
-  /** Milliseconds that the tracer ran for. */
+  /** Milliseconds of the period that the tracer ran for. */
   get tracedMs(): number {
-    return [...this.runs.values()].reduce((sum, { first, last }) => sum + (last - first), 0);
+    return this.#within().reduce((sum, { from, to }) => sum + (to - from), 0);
   }
 
   coverage(): CoverageNotes {
     const notes = new CoverageNotes();
-    const runs = [...this.runs.values()];
-    for (const run of runs) {
-      notes.counters(run.counters);
+    const within = this.#within();
+    for (const { run } of within) {
+      const counters = { ...run.counters };
+      raise(counters, run.losses);
+      notes.counters(counters);
+      if (Object.keys(run.counters).length === 0) notes.note('no_counters');
       if (run.pcap) notes.note('pcap_source');
+      else if (!run.started && !run.connect) notes.note('source_unknown');
+      notes.note('reconfigured', run.reconfigured);
+      if (run.events > 0) {
+        const numbers = run.highest - run.lowest + 1;
+        notes.note('lines_missing', numbers - run.events);
+        notes.note('lines_repeated', run.events - numbers);
+      }
     }
-    notes.note('tracer_down', runs.length - 1);
+    notes.note('tracer_down', within.length - 1);
+    const { since = Number.POSITIVE_INFINITY, until = Number.NEGATIVE_INFINITY } = this.period;
+    const first = Math.min(...within.map(({ run }) => run.first));
+    const last = Math.max(...within.map(({ run }) => run.last));
+    if (first > since + COUNTERS_LATE_MS || last < until - COUNTERS_LATE_MS) notes.note('period_not_covered');
+    if (this.tokensUnknown || [...this.tokens.values()].some(noTokenWorks)) notes.note('no_token_on_host');
     return notes;
   }
 
   /** Milliseconds between the runs. */
   get downMs(): number {
-    const runs = [...this.runs.values()].sort((a, b) => a.first - b.first);
-    return runs.slice(1).reduce((sum, run, i) => sum + Math.max(run.first - runs[i]!.last, 0), 0);
+    const within = this.#within().sort((a, b) => a.from - b.from);
+    let end = Number.POSITIVE_INFINITY;
+    let sum = 0;
+    for (const { from, to } of within) {
+      sum += Math.max(from - end, 0);
+      end = end === Number.POSITIVE_INFINITY ? to : Math.max(end, to);
+    }
+    return sum;
+  }
+
+  /** Of the host's events in the period; where there is none, of all. */
+  get span(): [first: number, last: number] {
+    if (this.first <= this.last) return [this.first, this.last];
+    let [first, last] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const run of this.runs.values()) [first, last] = [Math.min(first, run.first), Math.max(last, run.last)];
+    return [first, last];
+  }
+
+  /** The runs that lie in the period, and the part of them that does. */
+  #within(): { run: Run; from: number; to: number }[] {
+    const { since = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY } = this.period;
+    return [...this.runs.values()].flatMap((run) =>
+      run.last < since || run.first >= until
+        ? []
+        : [{ run, from: Math.max(run.first, since), to: Math.min(run.last, until) }],
+    );
+  }
+
+  #token(client: string, { verdict, reasons }: RequestObservation): void {
+    const row = TOKEN_ROWS[verdict];
+    if (row === undefined) return;
+    const name = verdict === 'token_issue' && reasons.includes('no_response') ? 'unanswered' : row;
+    this.#addTokens(client, { ...NO_TOKENS, [name]: 1 });
+  }
+
+  #addTokens(client: string, counts: TokenCounts): void {
+    const known = this.tokens.get(client);
+    if (known === undefined && this.tokens.size >= MAX_TOKEN_CLIENTS) {
+      this.tokensUnknown ||= counts.refused + counts.invalid + counts.unanswered > 0;
+      return;
+    }
+    const sums = known ?? { ...NO_TOKENS };
+    for (const name of Object.keys(NO_TOKENS) as (keyof TokenCounts)[]) sums[name] += counts[name];
+    this.tokens.set(client, sums);
   }
 
   #run(id: string, time: number): Run {
     const known = this.runs.get(id);
     if (known !== undefined) return known;
-    const run: Run = { first: time, last: time, started: false, stopped: false, counters: {}, pcap: false };
     // The sums of what is beyond the bound are with the host's first run.
     if (this.runs.size >= MAX_RUNS) return this.runs.values().next().value!;
+    const run: Run = {
+      first: time,
+      last: time,
+      started: false,
+      counters: {},
+      losses: {},
+      pcap: false,
+      connect: false,
+      events: 0,
+      lowest: Number.POSITIVE_INFINITY,
+      highest: Number.NEGATIVE_INFINITY,
+      traced: undefined,
+      reconfigured: 0,
+    };
     this.runs.set(id, run);
     return run;
   }
 }
 
+const TOKEN_ROWS: Readonly<Partial<Record<RequestObservation['verdict'], keyof TokenCounts>>> = {
+  hardened: 'hardened',
+  token_issue: 'granted',
+  token_refused: 'refused',
+  token_invalid: 'invalid',
+};
+
+/** What `capture-loss` calls what the counters count. */
+const LOST: Readonly<Record<string, keyof TracerStats>> = {
+  ring: 'ring_dropped',
+  connect: 'connects_dropped',
+  truncated: 'truncated',
+  refused: 'packets_refused',
+  flow_table: 'flows_evicted',
+  stop: 'packets_abandoned',
+  log: 'log_errors',
+};
+
+function add(losses: Record<string, number>, lost: Readonly<Record<string, number>>): void {
+  for (const [where, count] of Object.entries(lost)) {
+    const counter = Object.hasOwn(LOST, where) ? LOST[where]! : where;
+    losses[counter] = (Object.hasOwn(losses, counter) ? losses[counter]! : 0) + count;
+  }
+}
+
 function raise(counters: Record<string, number>, seen: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(seen)) counters[name] = Math.max(counters[name] ?? 0, value);
+  for (const [name, value] of Object.entries(seen)) {
+    counters[name] = Math.max(Object.hasOwn(counters, name) ? counters[name]! : 0, value);
+  }
 }
 
 /** The sums of each host, and what its logs lack. Bounded; can be merged with those of other logs. */
 export class Hosts {
   readonly #hosts = new Map<string, HostSums>();
 
+  constructor(private readonly period: Period = {}) {}
+
   get size(): number {
     return this.#hosts.size;
   }
 
-  /** `runId`: the same for all events of a tracer's run. */
-  add(observation: Observation, runId: string): void {
-    this.#of(observation.host).add(observation, runId);
+  /** Takes any event, of whatever time; `client`: id of a request's client. */
+  add(observation: Observation, number: EventNumber, client?: string): void {
+    this.#of(observation.host).add(observation, number, client);
   }
 
   merge(hosts: readonly HostJson[]): void {
@@ -197,8 +369,9 @@ export class Hosts {
     let first = Number.POSITIVE_INFINITY;
     let last = Number.NEGATIVE_INFINITY;
     for (const host of this.#hosts.values()) {
-      first = Math.min(first, host.first);
-      last = Math.max(last, host.last);
+      const [from, to] = host.span;
+      first = Math.min(first, from);
+      last = Math.max(last, to);
     }
     return first <= last ? [first, last] : undefined;
   }
@@ -214,11 +387,12 @@ export class Hosts {
         return {
           name: sums.host.name,
           ...(sums.host.id !== undefined && { id: sums.host.id }),
-          verdict: sums.normalMode > 0 ? 'not_ready' : complete && sums.requests > 0 ? 'ready' : 'inconclusive',
+          verdict:
+            sums.normalMode > 0 ? 'not_ready' : complete && sums.requests > sums.foreign ? 'ready' : 'inconclusive',
           requests: sums.requests,
           normal_mode: sums.normalMode,
-          first_seen: new Date(sums.first).toISOString(),
-          last_seen: new Date(sums.last).toISOString(),
+          first_seen: new Date(sums.span[0]).toISOString(),
+          last_seen: new Date(sums.span[1]).toISOString(),
           coverage: reasons.map(({ code }) => code),
         };
       })
@@ -235,7 +409,7 @@ export class Hosts {
     const known = this.#hosts.get(key);
     if (known !== undefined) return known;
     const further = this.#hosts.size >= MAX_HOSTS;
-    const sums = further ? (this.#hosts.get('') ?? new HostSums(OTHERS)) : new HostSums(host);
+    const sums = further ? (this.#hosts.get('') ?? new HostSums(OTHERS, this.period)) : new HostSums(host, this.period);
     this.#hosts.set(further ? '' : key, sums);
     return sums;
   }

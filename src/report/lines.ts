@@ -11,6 +11,13 @@ const UNZIPPED_BYTES = 128 * 1024;
 export const MAX_LINE_BYTES = 2 * 1024 * 1024;
 /** RFC 1952, section 2.3.1. */
 const GZIP_MAGIC = 0x1f8b;
+/** The first bytes of what other programs pack, as file(1) knows them. */
+const OTHERS: readonly (readonly [name: string, magic: string])[] = [
+  ['xz', '\xfd7z'],
+  ['zstd', '\x28\xb5\x2f\xfd'],
+  ['bzip2', 'BZh'],
+  ['lz4', '\x04\x22\x4d\x18'],
+];
 
 export interface LineReader {
   /** A whole line without its line break. */
@@ -30,9 +37,11 @@ export async function readLines(path: string, reader: LineReader): Promise<void>
   let source: Readable | undefined;
   try {
     if (!(await file.stat()).isFile()) throw new Error('it is not a plain file');
-    const magic = Buffer.alloc(2);
-    const { bytesRead } = await file.read(magic, 0, 2, 0);
-    const compressed = bytesRead === 2 && magic.readUInt16BE() === GZIP_MAGIC;
+    const magic = Buffer.alloc(4);
+    const { bytesRead } = await file.read(magic, 0, 4, 0);
+    const compressed = bytesRead >= 2 && magic.readUInt16BE() === GZIP_MAGIC;
+    const other = OTHERS.find(([, bytes]) => magic.toString('latin1', 0, bytesRead).startsWith(bytes));
+    if (other !== undefined) throw new Error(`it is packed by ${other[0]}: unpack it first`);
     const raw = file.createReadStream({ autoClose: false, start: 0, highWaterMark: CHUNK_BYTES });
     source = raw;
     let stopped = false;

@@ -1,10 +1,14 @@
+import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 
-/** Event logs by name, in a folder: the current one, rotated ones (by the tracer, logrotate or a copy of many hosts), compressed ones. */
-const LOG_NAME = /^imds-events.*(?:ndjson|\.gz|\.\d+|-\d{8})$|\.(?:ndjson|jsonl)(?:\.\d+)?(?:\.gz)?$/;
+/**
+ * Event logs by name, in a folder: the current one, rotated ones (by the tracer, logrotate or a copy of many hosts), compressed
+ * ones. Whatever begins as the tracer's own logs do is one: passed over in silence, it would be missing without a word.
+ */
+const LOG_NAME = /^imds-events|\.(?:ndjson|jsonl)(?:\.\d+)?(?:\.gz)?$/;
 /** Folders in folders: deeper there is no log, but perhaps a loop of mounts. */
 const MAX_DEPTH = 16;
 const MAX_FILES = 1_000_000;
@@ -30,11 +34,14 @@ export interface FoundLogs {
 export async function findLogs(paths: readonly string[]): Promise<FoundLogs> {
   const found: FoundLogs = { groups: [], bytes: 0, problems: [] };
   const seen = new Set<string>();
+  /** Links, by what they lead to: it may have been reached by its own path as well. */
+  const links = new Map<string, string>();
   let files = 0;
 
   const take = async (path: string, group: LogFile[]): Promise<void> => {
-    const { dev, ino, size } = await stat(path);
-    const identity = `${dev} ${ino}`;
+    const status = await stat(path);
+    const { size } = status;
+    const identity = identityOf(status);
     if (seen.has(identity)) return;
     seen.add(identity);
     if (++files > MAX_FILES) throw usageError('IMDS_REPORT_FILES', `there are more than ${MAX_FILES} files`);
@@ -42,15 +49,22 @@ export async function findLogs(paths: readonly string[]): Promise<FoundLogs> {
     found.bytes += size;
   };
 
+  const noteLink = async (path: string, isLog: boolean): Promise<void> => {
+    const target = await stat(path).catch(() => undefined);
+    if (target?.isDirectory() || isLog) links.set(target === undefined ? path : identityOf(target), path);
+  };
+
   const walk = async (folder: string, depth: number): Promise<void> => {
     const group: LogFile[] = [];
     const below: string[] = [];
     try {
+      seen.add(identityOf(await stat(folder)));
       for await (const entry of await opendir(folder)) {
         const path = join(folder, entry.name);
         // Links are left alone: one could lead out of the folder, or in a circle.
         if (entry.isDirectory()) below.push(path);
         else if (entry.isFile() && LOG_NAME.test(entry.name)) await take(path, group);
+        else if (entry.isSymbolicLink()) await noteLink(path, LOG_NAME.test(entry.name));
       }
     } catch (error) {
       if (!isSystemError(error)) throw error;
@@ -80,7 +94,13 @@ export async function findLogs(paths: readonly string[]): Promise<FoundLogs> {
     await take(path, group);
     if (group.length > 0) found.groups.push(group);
   }
+  for (const [identity, path] of links) {
+    if (!seen.has(identity))
+      found.problems.push(`${escapeText(path)}: a link that is not followed; name what it leads to`);
+  }
   return found;
 }
+
+const identityOf = ({ dev, ino }: Stats): string => `${dev} ${ino}`;
 
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException => error instanceof Error && 'syscall' in error;

@@ -21,6 +21,12 @@ const event = (action: string, { host = 'web-1', run = 'r1', at = 0 }: EventFiel
 export const started = (fields: EventFields = {}, source = 'ebpf'): string =>
   event('tracer-started', fields, { imds: { source, source_detail: source, providers: ['alibaba'] } });
 
+export const reloaded = (fields: EventFields, providers: readonly string[]): string =>
+  event('tracer-reloaded', fields, { imds: { source: 'ebpf', providers } });
+
+export const loss = (fields: EventFields, lost: Record<string, number>): string =>
+  event('capture-loss', fields, { imds: { lost } });
+
 export const stats = (fields: EventFields, counters: Record<string, number>, action = 'tracer-stats'): string =>
   event(action, fields, { imds: { stats: { ring_dropped: 0, ...counters } } });
 

@@ -10,7 +10,7 @@ import { MAX_LINE_BYTES } from '../../src/report/lines.js';
 import { findLogs } from '../../src/report/log-files.js';
 import { readLogs } from '../../src/report/read-logs.js';
 import { reportText } from '../../src/report/text.js';
-import { type RequestFields, request, started, stats, stopped } from './logs.js';
+import { loss, type RequestFields, reloaded, request, started, stats, stopped } from './logs.js';
 import { HOSTILE } from './results.js';
 
 let folder: string;
@@ -151,7 +151,7 @@ describe('a report', () => {
   });
 
   it.each<[string, string[], string]>([
-    ['libpcap was the source', [started({}, 'pcap'), request({ verdict: 'hardened' })], 'pcap_source'],
+    ['libpcap was the source', [started({}, 'pcap'), request({ verdict: 'hardened' }), stopped({})], 'pcap_source'],
     ['a request has no process', run('web-1', [{ verdict: 'hardened', attribution: 'none' }]), 'unattributed'],
     ['bytes could not be read', run('web-1', [{ verdict: 'unparsed' }, { verdict: 'hardened' }]), 'unparsed'],
     ['nothing was asked', run('web-1', []), 'nothing_seen'],
@@ -182,9 +182,131 @@ describe('a report', () => {
     const path = put('imds-events.ndjson.gz', damaged);
     const result = await report();
     expect(result.verdict).toBe('inconclusive');
-    expect(codes(result)).toEqual(['unreadable_file']);
+    // Its last lines, which have the counters, are among what could not be read.
+    expect(codes(result)).toEqual(['no_counters', 'unreadable_file']);
     expect(result.totals.requests).toBeGreaterThan(1_000);
-    expect(result.coverage.reasons[0]!.text).toContain(path);
+    expect(result.coverage.reasons[1]!.text).toContain(path);
+  });
+
+  // Each of these once came out as ready.
+  it.each<[string, string[], string]>([
+    [
+      'lines in the middle are gone',
+      run('web-1', Array(5).fill({ verdict: 'hardened' })).toSpliced(3, 2),
+      'lines_missing',
+    ],
+    [
+      'lines are there twice',
+      [run('web-1', [{ verdict: 'hardened' }])].flatMap((lines) => [...lines, lines[1]!]),
+      'lines_repeated',
+    ],
+    ['the tracer left no counters', [started(), request({ verdict: 'hardened' })], 'no_counters'],
+    [
+      'the start, which names the source, was rotated away',
+      [request({ verdict: 'hardened', attribution: 'procfs' }), stopped({})],
+      'source_unknown',
+    ],
+    [
+      'a loss was told of, and its tracer died before the next counters',
+      [started(), stats({}, {}), request({ verdict: 'hardened' }), loss({}, { ring: 4 })],
+      'ring_dropped',
+    ],
+    [
+      'other clouds were traced after a reload',
+      [started(), reloaded({}, ['aws']), request({ verdict: 'hardened' }), stopped({})],
+      'reconfigured',
+    ],
+  ])('is never ready where %s', async (_, lines, code) => {
+    put('imds-events.ndjson', lines);
+    const result = await report();
+    expect(result.verdict).toBe('inconclusive');
+    expect(codes(result)).toEqual([code]);
+  });
+
+  it('after a reload of the same clouds is ready', async () => {
+    put('imds-events.ndjson', [started(), reloaded({}, ['alibaba']), request({ verdict: 'hardened' }), stopped({})]);
+    expect(await report()).toMatchObject({ verdict: 'ready', logs: { unreadable_lines: 0 } });
+  });
+
+  it('whose rotated beginning is gone is ready where the kernel told of the processes', async () => {
+    put('imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]).slice(1));
+    expect((await report()).verdict).toBe('ready');
+  });
+
+  it('is never ready where a client gets no token on one host, though others of its kind do elsewhere', async () => {
+    put('a/imds-events.ndjson', run('web-1', [{ verdict: 'token_issue' }, { verdict: 'hardened' }]));
+    put('b/imds-events.ndjson', run('web-2', [{ verdict: 'token_refused', status: 403 }]));
+    const result = await report();
+    expect(result.verdict).toBe('inconclusive');
+    expect(codes(result)).toEqual(['no_token_on_host']);
+    expect(result.hosts.map(({ name, verdict }) => [name, verdict])).toEqual([
+      ['web-2', 'inconclusive'],
+      ['web-1', 'ready'],
+    ]);
+  });
+
+  it('says ready of no host that asked another cloud only', async () => {
+    put('a/imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]));
+    put('b/imds-events.ndjson', run('web-2', [{ verdict: 'foreign_probe' }]));
+    expect((await report()).hosts.map(({ name, verdict }) => [name, verdict])).toEqual([
+      ['web-2', 'inconclusive'],
+      ['web-1', 'ready'],
+    ]);
+  });
+
+  it.each([
+    ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0])],
+    ['zst', Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0])],
+  ])('is never ready beside a log that is packed as .%s', async (extension, bytes) => {
+    put('imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]));
+    put(`imds-events.1.ndjson.${extension}`, bytes);
+    const result = await report();
+    expect(result.verdict).toBe('inconclusive');
+    expect(codes(result)).toEqual(['unreadable_file']);
+  });
+
+  it('is never ready beside a link to logs that are not read', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'imds-report-'));
+    try {
+      put('a/imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]));
+      symlinkSync(join(folder, 'a'), join(folder, 'the-same'));
+      expect((await report()).verdict).toBe('ready');
+      symlinkSync(elsewhere, join(folder, 'b'));
+      expect(codes(await report())).toEqual(['unreadable_file']);
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  });
+
+  it('of a period knows what the run before and after it says: its source, and losses up to the next counters', async () => {
+    const long = (source: string, lost: number): string[] => [
+      started({}, source),
+      stats({ at: 60 }, {}),
+      ...[100, 200, 300].map((seconds) => request({ at: seconds, verdict: 'hardened', attribution: 'procfs' })),
+      stats({ at: 350 }, { ring_dropped: lost }),
+      stopped({ at: 900 }, { ring_dropped: 5 }),
+    ];
+    const period = { since: at(90), until: at(310) };
+    for (const [lines, expected] of [
+      [long('ebpf', 0), []],
+      [long('pcap', 0), ['pcap_source']],
+      [long('ebpf', 2), ['ring_dropped']],
+    ] as const) {
+      put('imds-events.ndjson', lines);
+      const result = await report(period);
+      expect(codes(result)).toEqual(expected);
+      expect(result).toMatchObject({ totals: { requests: 3 }, traced_seconds: 220 });
+    }
+  });
+
+  it.each([
+    ['begins', { since: at(-3_600) }],
+    ['ends', { until: at(3_600) }],
+  ])('of a period is never ready where the log %s within it', async (_, period) => {
+    put('imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]));
+    const result = await report(period);
+    expect(result.verdict).toBe('inconclusive');
+    expect(codes(result)).toEqual(['period_not_covered']);
   });
 
   it('of a period leaves out what is before and after', async () => {

@@ -76,6 +76,8 @@ pre { background: var(--code); border-radius: 6px; padding: 8px 10px; white-spac
 .i-none, .k-ok, .h-ready { color: var(--good); background: var(--good-soft); border-color: var(--good); }
 .severity { font-size: 13px; }
 .s-critical { color: var(--bad); font-weight: 700; } .s-high { color: var(--bad); } .s-low { color: var(--quiet); }
+/* What it asks for matters, but nothing is wrong with how it asks. */
+[data-impact="none"] .severity { color: var(--quiet); font-weight: 400; }
 .filters { display: flex; flex-wrap: wrap; gap: 10px 16px; align-items: end; margin-bottom: 10px; font-size: 13px; color: var(--quiet); }
 .filters label { display: grid; gap: 3px; }
 .filters output { margin-left: auto; }
