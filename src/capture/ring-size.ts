@@ -6,7 +6,7 @@ const MIB = 1024 * 1024;
 const PUNCTUAL = 2 * MIB;
 /**
  * Where the thread that takes it out has to wait for its turn like any other: 16 clients at full speed beside 10 busy processes
- * on 2 processors filled 2 MiB in 2 runs of 8, 4 MiB in 1 of 6, 8 MiB in none of 4. With real-time priority 2 MiB in none of 4.
+ * on 2 processors filled 2 MiB in 1 run of 6, 4 MiB in 1 of 6, 8 MiB in none of 4. With real-time priority 2 MiB in none of 4.
  */
 const PATIENT = 8 * MIB;
 /** Below, the difference is felt. */

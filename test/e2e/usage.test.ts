@@ -65,11 +65,15 @@ describe('wrong usage: exit status 2', () => {
   });
 
   test.each<[string, string, RegExp]>([
-    ['an unknown key', 'log-dirr: /tmp/x\n', /unknown key "log-dirr" \(did you mean "log-dir"\?\)/],
+    [
+      'an unknown key',
+      'log-dirr: /tmp/x\n',
+      /unknown key at .*config\.yaml:1: "log-dirr" \(did you mean "log-dir"\?\)/,
+    ],
     ['no YAML', 'provider: [aws\n', /is no valid YAML/],
     ['no mapping', '- aws\n', /is no mapping/],
     ['a wrong value', 'provider: [aws, azur]\n', /"azur" is not known/],
-    ['a value of a wrong type', 'quiet: 7\n', /quiet: "7" is neither true nor false/],
+    ['a value of a wrong type', 'quiet: 7\n', /quiet \(.*config\.yaml:1\): "7" is neither true nor false/],
     ['binary data', '\0\x01\x02', /configuration/],
   ])('a configuration with %s', async (_, text, why) => {
     const file = join(folder, 'config.yaml');
