@@ -9,7 +9,7 @@ function packageRoot(): string {
   return directory;
 }
 
-const ROOT = packageRoot();
+export const ROOT = packageRoot();
 
 /** The command line as it is installed. */
 export const TRACER = join(ROOT, 'dist/cli/main.js');

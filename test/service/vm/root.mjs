@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../../../native/package/run.mjs';
-import { MIRROR } from './systems.mjs';
+import { MIRROR } from '../../vm/mirror.mjs';
 
 /** systemd; what the test makes a network and requests with; what loads modules. */
 const PACKAGES = ['systemd', 'systemd-sysv', 'kmod', 'iproute2', 'python3', 'curl', 'procps'];

@@ -7,8 +7,9 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { run } from '../../../native/package/run.mjs';
-import { prepareKernel } from './kernel.mjs';
-import { boot } from './machine.mjs';
+import { prepareKernel } from '../../vm/kernel.mjs';
+import { checkHost } from '../../vm/needed.mjs';
+import { boot, INIT, LOAD } from './machine.mjs';
 import { makePayload } from './payload.mjs';
 import { rootImage } from './root.mjs';
 import { SYSTEMS } from './systems.mjs';
@@ -16,23 +17,7 @@ import { SYSTEMS } from './systems.mjs';
 const root = join(dirname(fileURLToPath(import.meta.url)), '../../..');
 const cache = join(root, 'build/service-vm');
 
-/** By program: the Debian package that brings it. */
-const NEEDED = {
-  'qemu-system-x86_64': 'qemu-system-x86',
-  debootstrap: 'debootstrap',
-  busybox: 'busybox-static',
-  mke2fs: 'e2fsprogs',
-  'dpkg-deb': 'dpkg',
-  xz: 'xz-utils',
-};
-
-function checkHost() {
-  if (process.getuid() !== 0) throw new Error('debootstrap needs root: run it with sudo');
-  if (process.arch !== 'x64') throw new Error('the virtual machines are x86-64: run it on such a machine');
-  const folders = (process.env.PATH ?? '').split(':');
-  const missing = Object.entries(NEEDED).filter(([name]) => !folders.some((folder) => existsSync(join(folder, name))));
-  if (missing.length > 0) throw new Error(`missing: apt-get install ${missing.map(([, name]) => name).join(' ')}`);
-}
+const NEEDED = ['qemu-system-x86_64', 'debootstrap', 'busybox', 'mke2fs', 'dpkg-deb', 'xz'];
 
 /** Path and version of the package to test. */
 function packageToTest(given) {
@@ -48,7 +33,13 @@ async function test(name, built) {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   try {
-    const kernel = prepareKernel(kernelSuite, join(cache, 'kernel'));
+    const kernel = prepareKernel({
+      suite: kernelSuite,
+      folder: join(root, 'build/vm/kernel'),
+      machine: 'systemd',
+      load: LOAD,
+      init: INIT,
+    });
     const disk = rootImage(suite, join(cache, 'root'));
     const payload = makePayload({ built, work });
     process.stdout.write(`# ${name}: Linux ${kernel.release}\n`);
@@ -65,7 +56,7 @@ try {
   });
   const unknown = wanted.find((name) => !(name in SYSTEMS));
   if (unknown !== undefined) throw new Error(`no system ${unknown}: there are ${Object.keys(SYSTEMS).join(', ')}`);
-  checkHost();
+  checkHost(...NEEDED);
   const built = packageToTest(values.deb);
   for (const name of wanted.length > 0 ? wanted : Object.keys(SYSTEMS).slice(0, 1)) {
     if (!(await test(name, built))) process.exitCode = 1;

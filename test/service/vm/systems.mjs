@@ -1,5 +1,3 @@
-import process from 'node:process';
-
 /**
  * What is booted: a Debian suite for the root (and so for systemd), and one for the kernel. The first is the one that runs
  * where none is named.
@@ -14,5 +12,3 @@ export const SYSTEMS = {
   /** systemd 247, Linux 5.10 */
   bullseye: { suite: 'bullseye', kernel: 'bullseye' },
 };
-
-export const MIRROR = process.env.DEBIAN_MIRROR ?? 'http://deb.debian.org/debian/';

@@ -12,25 +12,33 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { run } from '../../../native/package/run.mjs';
-import { MIRROR } from './systems.mjs';
+import { run } from '../../native/package/run.mjs';
+import { MIRROR } from './mirror.mjs';
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /**
- * What reaches the disks (ext4 asks for its checksum by name, which is no dependency of the module), and what the test and
- * the service use. All are loaded at the start: the index from which they could be loaded on demand is not made.
+ * What of a kernel is kept: what reaches disks (ext4 asks for its checksum by name, which is no dependency of the module) and
+ * shared folders, and what the tests use.
  */
-const MODULES = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4', 'veth', 'tcp_diag', 'af_packet', 'virtio_rng'];
+const KEPT = [
+  ...['virtio_pci', 'virtio_blk', 'virtio_rng', 'crc32c_generic', 'ext4', '9pnet_virtio', '9p', 'overlay'],
+  ...['veth', 'dummy', 'tcp_diag', 'af_packet', 'cls_cgroup', 'netprio_cgroup'],
+];
 
-/** Fetches and unpacks a suite's kernel where it is not there: `{ release, image, initrd }`, the latter two paths. */
-export function prepareKernel(suite, folder) {
+/**
+ * Fetches and unpacks a suite's kernel where it is not there: `{ release, image, initrd, modules }`, all but the first paths.
+ * The initial file system, which is kept under the name `machine`, loads `load` (of the modules above, in order) and runs
+ * `init`, a script for busybox' shell. The modules lie in a folder named by the release, with the index that modprobe reads.
+ */
+export function prepareKernel({ suite, folder, machine, load, init }) {
   const home = join(folder, suite);
-  if (!existsSync(join(home, 'release'))) fetchKernel(suite, folder);
+  const kept = join(home, 'kept');
+  if (!existsSync(kept) || readFileSync(kept, 'utf8') !== KEPT.join()) fetchKernel(suite, folder);
   const release = readFileSync(join(home, 'release'), 'utf8').trim();
-  const modules = join(home, 'lib/modules', release);
-  const initrd = join(home, 'initrd');
-  makeInitrd(home, modules, initrd);
-  return { release, image: join(home, `boot/vmlinuz-${release}`), initrd };
+  const modules = join(home, 'lib/modules');
+  const initrd = join(home, `initrd-${machine}`);
+  makeInitrd({ home, modules: join(modules, release), initrd, load, init });
+  return { release, image: join(home, `boot/vmlinuz-${release}`), initrd, modules };
 }
 
 function fetchKernel(suite, folder) {
@@ -67,6 +75,7 @@ function fetchKernel(suite, folder) {
   const [release] = readdirSync(join(tree, 'lib/modules'));
   keepModules(tree, release);
   writeFileSync(join(tree, 'release'), `${release}\n`);
+  writeFileSync(join(tree, 'kept'), KEPT.join());
   rmSync(join(folder, suite), { recursive: true, force: true });
   renameSync(tree, join(folder, suite));
   rmSync(part, { recursive: true, force: true });
@@ -78,7 +87,7 @@ function keepModules(tree, release) {
   const all = join(tree, 'lib/modules', release);
   run('busybox', ['depmod', '-b', tree, release]);
   const kept = `${all}.kept`;
-  const paths = new Set(MODULES.flatMap((name) => withDependencies(all, name)));
+  const paths = new Set(KEPT.flatMap((name) => withDependencies(all, name)));
   for (const path of paths) {
     const to = join(kept, path);
     mkdirSync(dirname(to), { recursive: true });
@@ -103,38 +112,21 @@ function withDependencies(modules, name) {
   return [...needed.trim().split(' ').filter(Boolean).reverse(), own];
 }
 
-/**
- * busybox, the modules, and a first program that mounts the disks: the root, and on /run/payload the test with
- * its units, which are put where systemd looks for those of this boot only (/run), so that the root holds nothing of them.
- */
-function makeInitrd(home, modules, initrd) {
+/** busybox, the modules by number, and the first program. */
+function makeInitrd({ home, modules, initrd, load, init }) {
   const tree = join(home, 'initrd.tree');
   rmSync(tree, { recursive: true, force: true });
-  for (const folder of ['bin', 'dev', 'proc', 'sys', 'new', 'modules'])
+  for (const folder of ['bin', 'dev', 'proc', 'sys', 'new', 'modules', 'shared', 'scratch'])
     mkdirSync(join(tree, folder), { recursive: true });
   const busybox = run('sh', ['-c', 'command -v busybox']).trim();
   cpSync(busybox, join(tree, 'bin/busybox'));
   symlinkSync('busybox', join(tree, 'bin/sh'));
-  const paths = [...new Set(MODULES.flatMap((name) => withDependencies(modules, name)))];
+  const paths = [...new Set(load.flatMap((name) => withDependencies(modules, name)))];
   paths.forEach((path, index) => {
     cpSync(join(modules, path), join(tree, 'modules', `${String(index).padStart(2, '0')}-${basename(path)}`));
   });
-  writeFileSync(join(tree, 'init'), INIT);
+  writeFileSync(join(tree, 'init'), init);
   chmodSync(join(tree, 'init'), 0o755);
   run('sh', ['-c', `cd "$1" && find . | busybox cpio -o -H newc 2>/dev/null >"$2"`, 'sh', tree, initrd]);
   rmSync(tree, { recursive: true, force: true });
 }
-
-const INIT = `#!/bin/sh
-B=/bin/busybox
-fail() { echo "init: $*"; $B sleep 1; $B poweroff -f; }
-$B mount -t proc proc /proc; $B mount -t sysfs sys /sys; $B mount -t devtmpfs dev /dev
-for module in /modules/*; do $B insmod "$module" || echo "init: $module was refused"; done
-$B mount -t ext4 /dev/vda /new || fail "no root"
-$B mount -t tmpfs -o mode=755 run /new/run
-$B mkdir -p /new/run/payload /new/run/systemd/system
-$B mount -t ext4 -o ro /dev/vdb /new/run/payload || fail "no payload"
-$B cp -a /new/run/payload/units/. /new/run/systemd/system/
-for folder in proc sys dev; do $B mount -o move /$folder /new/$folder; done
-exec $B switch_root /new /sbin/init
-`;

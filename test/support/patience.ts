@@ -1,0 +1,5 @@
+/**
+ * How many times as long as usual a test may wait for what must happen: more than 1 where the processor is emulated
+ * (`npm run test:kernels`). It is for limits of waiting only: what a test expects doesn't depend on it.
+ */
+export const PATIENCE = Number(process.env['IMDS_TEST_PATIENCE'] ?? 1);
