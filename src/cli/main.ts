@@ -4,6 +4,7 @@
 import process from 'node:process';
 import { Command, CommanderError } from 'commander';
 import { ExitCode, TracerError } from '../errors.js';
+import { escapeLines } from '../output/escape.js';
 import { version } from '../version.js';
 
 /** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
@@ -51,18 +52,29 @@ async function run(): Promise<void> {
   for (const load of asked === undefined ? COMMANDS.values() : [asked]) {
     program.addCommand((await load()).exitOverride());
   }
+  escapeErrors(program);
   await program.parseAsync();
 }
+
+/** Commander repeats arguments as they are, and an argument can be a file's name that somebody else chose. */
+function escapeErrors(command: Command): void {
+  command.configureOutput({ writeErr: (text) => process.stderr.write(printable(text)) });
+  for (const subcommand of command.commands) escapeErrors(subcommand);
+}
+
+/** Errors name paths and arguments, those of the system as they are: nothing in them may steer a terminal. */
+const printable = (text: string): string => escapeLines(text, Number.POSITIVE_INFINITY);
 
 /** Writes an error for people and gives its exit status. */
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
   if (error instanceof TracerError) {
-    process.stderr.write(`imds-tracer: ${error.message} [${error.code}]\n${error.remedy ? `  ${error.remedy}\n` : ''}`);
+    const { message, code, remedy } = error;
+    process.stderr.write(printable(`imds-tracer: ${message} [${code}]\n${remedy ? `  ${remedy}\n` : ''}`));
     return error.exitStatus;
   }
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`imds-tracer: internal error, please report it: ${trace}\n`);
+  process.stderr.write(`imds-tracer: internal error, please report it: ${printable(trace)}\n`);
   return EXIT_INTERNAL;
 }
 
