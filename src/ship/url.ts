@@ -91,7 +91,7 @@ function parse(text: string): ShipTarget {
       'put credentials into a file: headers-file=FILE (OTLP), or cert=FILE and key=FILE (TLS)',
     );
   }
-  const shown = escapeText(text, 256);
+  const shown = shownUrl(text);
   const schemeName = /^([a-z0-9+.-]+):\/\//i.exec(text)?.[1]?.toLowerCase() ?? '';
   const row = Object.hasOwn(SCHEMES, schemeName) ? SCHEMES[schemeName] : undefined;
   if (row === undefined) {
@@ -113,6 +113,10 @@ function parse(text: string): ShipTarget {
     ? syslogTarget(row.scheme, { name, host, port, ...tls }, given, url, shown)
     : otlpTarget(row.scheme, { name, host, port, ...tls }, given, url, shown);
 }
+
+/** As far as errors repeat it: what is no URL may hold a password all the same, and a query a key. */
+const shownUrl = (text: string): string =>
+  escapeText(text.replace(/[?#].*$/s, '?…').replace(/^([a-z0-9+.-]{1,16}:)?.*@/is, '$1…@'), 256);
 
 /** `name` is scheme, host and port. */
 type Common = Pick<ShipTarget, 'name' | 'host' | 'port' | 'tls'>;

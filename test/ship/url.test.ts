@@ -59,6 +59,12 @@ describe('the URL of a receiver', () => {
     ['syslog+udp://h?max-size=1M', 'IMDS_SHIP_URL'],
     ['syslog+tls://h?insecure=true', 'IMDS_SHIP_URL'],
     ['otlp+http://h?token=secret-word', 'IMDS_SHIP_URL'],
+    // Wrong for another reason, and holding a secret all the same.
+    ['syslog+tls:user:secret-word@h', 'IMDS_SHIP_URL'],
+    ['syslog+tls:\\\\user:secret-word@h', 'IMDS_SHIP_URL'],
+    ['otlp+https://h?token=secret-word#x', 'IMDS_SHIP_URL'],
+    ['otlp+https://h:99999?token=secret-word', 'IMDS_SHIP_URL'],
+    ['otlp+https://h#secret-word', 'IMDS_SHIP_URL'],
   ])('%s is refused', (url, code) => {
     const fault = faultOf(url);
     expect(fault).toMatchObject({ code, exitStatus: 2 });
