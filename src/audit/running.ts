@@ -66,7 +66,7 @@ async function lookAtPython(place: Place): Promise<SdkFinding[]> {
   const maps = (await readStart(join(place.own, 'maps'), MAX_MAPS_BYTES, 0)) ?? '';
   // What `python3 -m venv` and pip make; the interpreter's own version is in the name of its file.
   const version = /python(\d+\.\d+)/.exec(maps)?.[1] ?? /python(\d+\.\d+)/.exec(place.executable ?? '')?.[1];
-  for (const [, folder] of maps.matchAll(/ (\/[^\n]{1,1000}?\/(?:site|dist)-packages)\//g)) folders.add(folder!);
+  for (const folder of packageFolders(maps)) folders.add(folder);
   const program = place.args?.[0];
   if (version !== undefined) {
     for (const prefix of [program?.startsWith('/') ? dirname(dirname(program)) : undefined, '/usr/local', '/usr']) {
@@ -87,6 +87,21 @@ async function lookAtPython(place: Place): Promise<SdkFinding[]> {
     }
   }
   return found;
+}
+
+const PACKAGES = /\/(?:site|dist)-packages\//;
+const MAX_FOLDER = 1000;
+
+/** The folders of packages that files are mapped from. Linear: who maps a file has chosen its path, a megabyte of them in all. */
+export function packageFolders(maps: string): Set<string> {
+  const folders = new Set<string>();
+  for (const line of maps.split('\n')) {
+    // proc_pid_maps(5): nothing before the path has a slash.
+    const path = line.indexOf('/');
+    const at = path < 0 ? -1 : line.slice(path, path + MAX_FOLDER).search(PACKAGES);
+    if (at > 0) folders.add(line.slice(path, line.indexOf('-packages/', path + at) + '-packages'.length));
+  }
+  return folders;
 }
 
 /** `node_modules` of the script's folder and those above it, as Node looks for modules. */

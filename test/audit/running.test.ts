@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { inspectProcess } from '../../src/audit/running.js';
+import { inspectProcess, packageFolders } from '../../src/audit/running.js';
 import { testWith } from '../e2e/support/kernel.js';
 
 let base: string;
@@ -67,6 +67,24 @@ describe('a running process', () => {
     put('a/node_modules/aws-sdk/package.json', '[');
     mkdirSync(join(base, 'node_modules/@alicloud/credentials/package.json'), { recursive: true });
     expect(await inspectProcess(await start(['node', 'main.js'], base))).toEqual([]);
+  });
+
+  it('has the folders of packages that it maps files from, whatever else it maps', () => {
+    const line = (path: string) => `7f0000000000-7f0000001000 r--p 00000000 08:01 123   ${path}\n`;
+    const maps = [
+      line('/opt/my app/lib/python3.11/site-packages/yaml/_yaml.so'),
+      line('/opt/my app/lib/python3.11/site-packages/other/site-packages/x.so'),
+      line('/usr/lib/python3/dist-packages/apt_pkg.so (deleted)'),
+      line('[heap]'),
+      '7f0000000000-7f0000001000 rw-p 00000000 00:00 0\n',
+      line('/site-packages'),
+      // A megabyte of beginnings.
+      ...Array<string>(260).fill(line('/a '.repeat(1_300))),
+    ].join('');
+    expect([...packageFolders(maps)]).toEqual([
+      '/opt/my app/lib/python3.11/site-packages',
+      '/usr/lib/python3/dist-packages',
+    ]);
   });
 
   it('that is another by now, or gone, is not looked into', async () => {
