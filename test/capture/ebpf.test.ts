@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -10,7 +11,7 @@ import {
   rmdirSync,
   rmSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openEbpf, probeHost } from '../../src/capture/ebpf.js';
@@ -44,15 +45,44 @@ const URL4 = `http://${V4}:${PORT}/latest/meta-data/`;
 const LIBRARY = join(root, 'build/Release/imds_capture.so');
 const FIXTURE = join(root, 'test/capture/fixtures/open-source.mjs');
 
-const cgroupMount = (): string =>
-  /^\S+ \S+ \S+ \/ (\S+) .* - cgroup2 /m.exec(readFileSync('/proc/self/mountinfo', 'utf8'))![1]!;
+/** Where the root of the cgroup v2 tree is mounted, if it is: with cgroup v1 it is there all the same. */
+const mountedCgroup2 = /^\S+ \S+ \S+ \/ (\S+) .* - cgroup2 /m.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
+
+/**
+ * Whether the sockets made here have a class or priority of cgroup v1. Before Linux 5.15 it is kept in place of their v2 group,
+ * and they count as of the root's (8520e224f547): programs attached further down don't see them.
+ */
+const socketsHaveAClass =
+  /^\d+:[^:]*net_cls[^:]*:\/./m.test(readFileSync('/proc/self/cgroup', 'utf8')) &&
+  Number(/^5\.(\d+)/.exec(release())?.[1]) < 15;
 
 const text = (bytes: Buffer): string => bytes.toString('latin1');
 
-describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
+/** Without BTF the kernel program knows pid, name, user and cgroup id only. */
+const hasBtf = existsSync('/sys/kernel/btf/vmlinux');
+const itWithBtf = it.skipIf(!hasBtf);
+
+describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root; to know a process in full, BTF)', () => {
   let scene: Scene;
   let source: CaptureSource;
   const folder = mkdtempSync(join(tmpdir(), 'imds-capture-'));
+
+  /** Runs `test` with a mount of the cgroup v2 tree: the host's, or else one for the time being. */
+  const withCgroup2 = async (test: (mount: string) => Promise<void>): Promise<void> => {
+    if (mountedCgroup2 !== undefined) return test(mountedCgroup2);
+    const mount = mkdtempSync(join(tmpdir(), 'imds-cgroup2-'));
+    await mustRun('mount', '-t', 'cgroup2', 'none', mount);
+    try {
+      await test(mount);
+    } finally {
+      await mustRun('umount', '-l', mount);
+      rmdirSync(mount);
+    }
+  };
+  const mustRun = async (command: string, ...args: string[]): Promise<void> => {
+    const { status, stderr } = await finish(spawn(command, args));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  };
 
   beforeAll(async () => {
     scene = await openScene(PORT, [V4, V6]);
@@ -83,11 +113,14 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
   };
 
   it('says how it is attached', () => {
-    expect(open().description).toMatch(/^eBPF on Linux \S+ at the cgroup hooks \(CO-RE\), cgroup v2 /);
+    const variant = hasBtf ? 'CO-RE' : 'without CO-RE';
+    const tree = mountedCgroup2 === undefined ? 'mounted privately' : `at ${mountedCgroup2}`;
+    expect(open().description).toMatch(/^eBPF on Linux \S+ at the cgroup hooks \(/);
+    expect(source.description).toContain(` (${variant}), cgroup v2 ${tree}, `);
     expect(source.kind).toBe('ebpf');
   });
 
-  it('knows curl in full, and has every byte of both directions', async () => {
+  itWithBtf('knows curl in full, and has every byte of both directions', async () => {
     const before = Date.now();
     const { client, connect, packets } = await capture('curl', '-s', URL4);
     expect(client.stdout).toBe('ok\n');
@@ -118,7 +151,7 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     expect(packets.map(({ direction }) => direction).slice(0, 2)).toEqual(['egress', 'ingress']);
   });
 
-  it('names ancestors by pid and start time as /proc does', async () => {
+  itWithBtf('names ancestors by pid and start time as /proc does', async () => {
     const { connect } = await capture('curl', '-s', URL4);
     const hertz = 100; // USER_HZ is 100 on every architecture that is supported (sysconf(_SC_CLK_TCK))
     for (const { pid, startBootNs, comm } of connect.ancestors) {
@@ -130,7 +163,7 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     expect(connect.ancestors.at(-1)!.pid === 1 || connect.ancestors.length === 8).toBe(true);
   });
 
-  it('sends the argv of a parent before its child connects, and not again for the next child', async () => {
+  itWithBtf('sends the argv of a parent before its child connects, and not again for the next child', async () => {
     open();
     const client = await scene.run('bash', '-c', `curl -s ${URL4}; curl -s ${URL4}; true`, 'makeCalls.sh');
     const records = await readAll(source);
@@ -164,21 +197,21 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     expect(packets[0]).toMatchObject({ remoteAddress: V4, localAddress: '198.18.0.1' });
   });
 
-  it("sees bash's /dev/tcp, with a packet for each of its writes", async () => {
+  itWithBtf("sees bash's /dev/tcp, with a packet for each of its writes", async () => {
     const script = `exec 3<>/dev/tcp/${V4}/${PORT}; printf 'GET / HTTP/1.1\\r\\n' >&3; printf 'Host: x\\r\\n\\r\\n' >&3; cat <&3 >/dev/null`;
     const { packets, connect } = await capture('bash', '-c', script);
     expect(text(connect.process.comm)).toBe('bash');
     expect(payload(packets, 'egress')).toBe('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
   });
 
-  it('knows a process that exits right after its one send', async () => {
+  itWithBtf('knows a process that exits right after its one send', async () => {
     const script = `import os, socket; s = socket.socket(); s.connect(('${V4}', ${PORT})); s.send(b'GET /quick HTTP/1.0\\r\\n\\r\\n'); os._exit(0)`;
     const { connect, packets } = await capture('/usr/bin/python3', '-c', script);
     expect(argv(connect.argv)).toEqual(['/usr/bin/python3', '-c', script]);
     expect(payload(packets, 'egress')).toBe('GET /quick HTTP/1.0\r\n\r\n');
   });
 
-  it.each([255, 256, 257, 1023, 1024, 1025, 4095, 4096, 4097, 60_000])(
+  itWithBtf.each([255, 256, 257, 1023, 1024, 1025, 4095, 4096, 4097, 60_000])(
     'keeps an argv of %i bytes up to 4096',
     async (size) => {
       const fixed = `curl\0-s\0${URL4}\0-H\0X: \0`.length;
@@ -191,7 +224,7 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     },
   );
 
-  it('says that an executable was deleted, and keeps the end of a path that is too long', async () => {
+  itWithBtf('says that an executable was deleted, and keeps the end of a path that is too long', async () => {
     const copy = join(folder, 'curl-that-goes');
     copyFileSync('/usr/bin/curl', copy);
     const script = `exec ${copy} -s -K <(sleep 0.3; rm ${copy}; echo 'url = ${URL4}')`;
@@ -208,23 +241,25 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     expect(join(deep, 'curl').endsWith(shown)).toBe(true);
   });
 
-  it('names the cgroup of the process', async () => {
-    const group = join(cgroupMount(), `imds-test-${process.pid}`);
-    const inner = join(group, 'inner.service');
-    mkdirSync(inner, { recursive: true });
-    try {
-      const enter = `echo $$ > ${inner}/cgroup.procs; exec ip netns exec ${scene.network.client} curl -s ${URL4}`;
-      const { connect } = await captureOf(() => finish(spawn('sh', ['-c', enter])));
-      const own = readFileSync('/proc/self/cgroup', 'utf8');
-      expect(text(connect.cgroupPath)).toBe(`/imds-test-${process.pid}/inner.service`);
-      const v1 = new Map([...own.matchAll(/^\d+:([^:]+):(.*)$/gm)].map((match) => [match[1]!, match[2]!]));
-      const pids = v1.get('pids');
-      expect(text(connect.cgroupV1Path)).toBe((pids && pids !== '/' ? pids : (v1.get('memory') ?? pids)) ?? '');
-    } finally {
-      rmdirSync(inner);
-      rmdirSync(group);
-    }
-  });
+  itWithBtf('names the cgroup of the process', () =>
+    withCgroup2(async (mount) => {
+      const group = join(mount, `imds-test-${process.pid}`);
+      const inner = join(group, 'inner.service');
+      mkdirSync(inner, { recursive: true });
+      try {
+        const enter = `echo $$ > ${inner}/cgroup.procs; exec ip netns exec ${scene.network.client} curl -s ${URL4}`;
+        const { connect } = await captureOf(() => finish(spawn('sh', ['-c', enter])));
+        const own = readFileSync('/proc/self/cgroup', 'utf8');
+        expect(text(connect.cgroupPath)).toBe(`/imds-test-${process.pid}/inner.service`);
+        const v1 = new Map([...own.matchAll(/^\d+:([^:]+):(.*)$/gm)].map((match) => [match[1]!, match[2]!]));
+        const pids = v1.get('pids');
+        expect(text(connect.cgroupV1Path)).toBe((pids && pids !== '/' ? pids : (v1.get('memory') ?? pids)) ?? '');
+      } finally {
+        rmdirSync(inner);
+        rmdirSync(group);
+      }
+    }),
+  );
 
   it('has whole packets of the size that segmentation offload makes them', async () => {
     const body = 'x'.repeat(60_000);
@@ -256,7 +291,7 @@ describe.skipIf(!isRoot)('the eBPF source on this kernel (needs root)', () => {
     });
   });
 
-  it('filters by the map where more addresses are given than fit beside the program', async () => {
+  itWithBtf('filters by the map where more addresses are given than fit beside the program', async () => {
     const many = Array.from({ length: 600 }, (_, i) => ({ address: `203.0.113.${i % 256}`, port: 1000 + i }));
     source = openEbpf({ endpoints: [...many, ...ENDPOINTS] });
     const client = await scene.run('curl', '-s', URL4);
@@ -281,7 +316,8 @@ for i in range(200):
     s.close()`;
 
   it.each([
-    ['tiny, loses what it must', 4096],
+    // How much, if anything, is up to who is faster, the sender or the thread that empties the ring. test/e2e/burst.test.ts stops it.
+    ['tiny, whatever it loses', 4096],
     ['a quarter of the burst, loses nothing though nobody reads yet', 1 << 18],
     ['large, loses nothing', 1 << 23],
   ])('counts every packet exactly, with a ring that is %s', async (_, ringBytes) => {
@@ -296,8 +332,7 @@ for i in range(200):
     expect(records.filter(({ type }) => type === 'packet')).toHaveLength(stats.packetsCaptured);
     expect(stats.connectsSeen).toBe(200);
     expect(connectsOf(records, client.pid)).toHaveLength(200 - stats.connectsDropped);
-    if (ringBytes === 4096) expect(Math.min(stats.ringDropped, stats.connectsDropped)).toBeGreaterThan(100);
-    else expect(stats).toMatchObject({ ringDropped: 0, connectsDropped: 0, truncated: 0 });
+    if (ringBytes > 4096) expect(stats).toMatchObject({ ringDropped: 0, connectsDropped: 0, truncated: 0 });
     source.close();
     expect(source.stats()).toEqual(stats);
   });
@@ -435,11 +470,13 @@ while s.recv(4096): pass`;
       });
     });
 
-    it('names the one capability that is missing', async () => {
-      const { code, text } = await fixture('setpriv', '--bounding-set=-net_admin,-sys_admin', '--inh-caps=-all');
-      expect(code).toBe(2);
-      expect(text).toMatch(/CAP_NET_ADMIN/);
-    });
+    it('names the one capability that is missing', () =>
+      // Without CAP_SYS_ADMIN the tree can't be mounted either.
+      withCgroup2(async () => {
+        const { code, text } = await fixture('setpriv', '--bounding-set=-net_admin,-sys_admin', '--inh-caps=-all');
+        expect(code).toBe(2);
+        expect(text).toMatch(/CAP_NET_ADMIN/);
+      }));
 
     it('says that loopback is down, without which it can prove nothing', async () => {
       expect(await fixture('unshare', '-n')).toEqual({
@@ -468,28 +505,36 @@ while s.recv(4096): pass`;
     });
 
     describe('in a cgroup namespace, as in a container', () => {
-      const root = cgroupMount();
-      const group = join(root, `imds-test-ns-${process.pid}`);
-      beforeAll(() => mkdirSync(group));
-      afterAll(() => rmdirSync(group));
       /** After `before`, its own tree is mounted where the host's was. */
-      const contained = (before: string) => {
-        const own = `${before}; umount -l ${root} && mount -t cgroup2 none ${root} && exec "$@"`;
-        const enter = `echo $$ > ${group}/cgroup.procs; exec unshare -C -m sh -c '${own}' sh "$@"`;
-        return fixture('sh', '-c', enter, 'sh');
+      const contained = async (root: string, before: string) => {
+        const group = join(root, `imds-test-ns-${process.pid}`);
+        mkdirSync(group);
+        try {
+          const own = `${before}; umount -l ${root} && mount -t cgroup2 none ${root} && exec "$@"`;
+          const enter = `echo $$ > ${group}/cgroup.procs; exec unshare -C -m sh -c '${own}' sh "$@"`;
+          return await fixture('sh', '-c', enter, 'sh');
+        } finally {
+          rmdirSync(group);
+        }
       };
 
-      it('says that it sees the namespace only', async () => {
-        const { description } = await contained('true');
-        expect(description).toMatch(/of this cgroup namespace only: processes outside of it are not seen/);
-      });
+      it('says that it sees the namespace only', () =>
+        withCgroup2(async (root) => {
+          const { description, text } = await contained(root, 'true');
+          if (socketsHaveAClass) expect(text).toMatch(/^self-test: /);
+          else expect(description).toMatch(/of this cgroup namespace only: processes outside of it are not seen/);
+        }));
 
-      it("finds the host's tree, wherever it is mounted, and sees all", async () => {
-        const host = mkdtempSync(join(tmpdir(), 'imds-host-cgroup-'));
-        const { description } = await contained(`mount --bind ${root} ${host} && mount -o remount,bind,ro ${host}`);
-        rmdirSync(host);
-        expect(description).toContain(`, cgroup v2 at ${host}, ring of`);
-      });
+      it("finds the host's tree, wherever it is mounted, and sees all", () =>
+        withCgroup2(async (root) => {
+          const host = mkdtempSync(join(tmpdir(), 'imds-host-cgroup-'));
+          const { description } = await contained(
+            root,
+            `mount --bind ${root} ${host} && mount -o remount,bind,ro ${host}`,
+          );
+          rmdirSync(host);
+          expect(description).toContain(`, cgroup v2 at ${host}, ring of`);
+        }));
     });
 
     it.each([
@@ -505,7 +550,7 @@ while s.recv(4096): pass`;
     });
   });
 
-  it('probes each part for itself', () => {
+  itWithBtf('probes each part for itself', () => {
     const probe = probeHost();
     expect(probe.ebpf).toBe('full');
     const checks = new Map(probe.checks.map(({ check, ok }) => [check, ok]));

@@ -4,6 +4,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { inNamespace } from '../../src/lab/netns.js';
+import { PATIENCE } from '../support/patience.js';
 import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel } from './support/kernel.js';
 import { JsonLines } from './support/lines.js';
@@ -80,7 +81,7 @@ describeOnKernel('the life of a tracer', () => {
       const signalled = performance.now();
       tracer.kill(signal);
       await until('its end', () => hasEnded(tracer.pid));
-      expect(performance.now() - signalled).toBeLessThan(2000);
+      expect(performance.now() - signalled).toBeLessThan(2000 * PATIENCE);
       await sending;
       expect(await tracer.stop()).toMatchObject({ status: 0, signal: null });
       await expectDetached(links);
@@ -240,7 +241,7 @@ describeOnKernel('the life of a tracer', () => {
       await until('the start', () => written().length > 0);
       await burst(1, 200, 50); // more than a pipe holds
       await until('all events', () => written().filter(isRequest).length === 200);
-      const exit = once(child, 'exit', { signal: AbortSignal.timeout(2000) });
+      const exit = once(child, 'exit', { signal: AbortSignal.timeout(2000 * PATIENCE) });
       child.kill('SIGTERM');
       expect(await exit).toEqual([0, null]);
       closeSync(reader);

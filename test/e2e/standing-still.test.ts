@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { PATIENCE } from '../support/patience.js';
 import { describeOnKernel } from './support/kernel.js';
 import { runOk } from './support/run.js';
 import { clientScript, openScene, pythonPath, type Scene } from './support/scene.js';
@@ -17,7 +18,7 @@ describeOnKernel('a terminal that stands still', () => {
   afterAll(() => scene?.close());
 
   // What Ctrl-S does, or a multiplexer in copy mode: nobody reads, until the terminal's buffer is full and writing waits.
-  test('neither stops the tracer nor keeps it from ending', { timeout: 60_000 }, async () => {
+  test('neither stops the tracer nor keeps it from ending', { timeout: 60_000 * PATIENCE }, async () => {
     const REQUESTS = 300;
     const logDir = `${scene.folder}/still`;
     const python = await pythonPath();
@@ -45,7 +46,7 @@ describeOnKernel('a terminal that stands still', () => {
       () => seen() >= REQUESTS,
     );
     child.stdin.end(); // still.py sends SIGINT
-    const [status] = await Promise.race([once(child, 'exit'), sleep(5_000).then(() => ['still running'])]);
+    const [status] = await Promise.race([once(child, 'exit'), sleep(5_000 * PATIENCE).then(() => ['still running'])]);
     expect(status).toBe(0);
     expect(log()).toContain('tracer-stopped');
   });

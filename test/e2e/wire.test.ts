@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JournalEntry } from '../../src/lab/journal.js';
-import { describeOnKernel } from './support/kernel.js';
+import { describeWithOrWithoutBtf } from './support/kernel.js';
 import { type Expectation, expectExactlyTheJournal } from './support/match.js';
 import { verdictOf } from './support/oracle.js';
 import { type Action, type RawPlan, requestText, sendRaw } from './support/raw.js';
@@ -22,7 +22,7 @@ const expectationOf = (entry: JournalEntry): Expectation => ({
     entry.target.includes(NO_TOKEN) && { target: entry.target.replace(NO_TOKEN, '[redacted]') }),
 });
 
-describeOnKernel('requests as they come over the wire', () => {
+describeWithOrWithoutBtf('requests as they come over the wire', () => {
   let scene: Scene;
   let tracer: Tracer;
   let python: string;

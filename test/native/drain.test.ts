@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../support/patience.js';
 import { compile } from './support.js';
 
 describe.each(['address,undefined', 'thread'])('from the ring to TypeScript, under -fsanitize=%s', (sanitizers) => {
@@ -23,7 +24,7 @@ describe.each(['address,undefined', 'thread'])('from the ring to TypeScript, und
   const run = (mode: string) => {
     const { status, stdout, stderr } = spawnSync('setarch', ['--addr-no-randomize', driver, mode], {
       encoding: 'utf8',
-      timeout: 50_000,
+      timeout: 50_000 * PATIENCE,
     });
     return { status, stdout, stderr };
   };

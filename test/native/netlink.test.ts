@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PATIENCE } from '../support/patience.js';
 import { compile } from './support.js';
 
 describe('questions about sockets, under the sanitizers', () => {
@@ -15,7 +16,7 @@ describe('questions about sockets, under the sanitizers', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   const run = (mode: string) => {
-    const { status, stdout, stderr } = spawnSync(driver, [mode], { encoding: 'utf8', timeout: 50_000 });
+    const { status, stdout, stderr } = spawnSync(driver, [mode], { encoding: 'utf8', timeout: 50_000 * PATIENCE });
     return { status, stdout, stderr };
   };
   const passed = { status: 0, stdout: 'passed\n', stderr: '' };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connection, GET, LINKS, type LinkName, onLink, pcap, pcapng } from '../support/packets.js';
+import { PATIENCE } from '../support/patience.js';
 import { compile } from './support.js';
 
 const FILES = 3_000;
@@ -81,7 +82,7 @@ describe('packet files under the sanitizers', () => {
     const { status, stdout, stderr } = spawnSync(driver, {
       input: names.join('\n'),
       encoding: 'utf8',
-      timeout: 50_000,
+      timeout: 50_000 * PATIENCE,
     });
     return { status, stdout, stderr };
   };

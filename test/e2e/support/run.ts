@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { PATIENCE } from '../../support/patience.js';
 
 export interface Finished {
   pid: number;
@@ -19,7 +20,8 @@ export interface RunOptions {
 
 /** Runs a command to its end, whatever its exit status; kills it and rejects when it takes too long. */
 export function run(argv: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const { input = '', env, cwd, timeoutMs = 30_000 } = options;
+  const { input = '', env, cwd } = options;
+  const timeoutMs = (options.timeoutMs ?? 30_000) * PATIENCE;
   return new Promise((resolve, reject) => {
     const child = spawn(argv[0]!, argv.slice(1), {
       env: { ...process.env, ...env },
