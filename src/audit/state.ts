@@ -1,14 +1,14 @@
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TracerError, usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
+import { writeWhole } from '../output/whole-file.js';
 import { ProcReader } from '../process/proc.js';
 import { type ClientsJson, isClientsJson } from './clients.js';
 import { type CoverageJson, isCoverageJson } from './coverage.js';
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_DIRECTORY } = constants;
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /** What an audit has gathered so far: enough to go on with after a crash. */
 export interface AuditState {
@@ -36,8 +36,8 @@ export const STATE_FILE = 'audit-state.json';
 const MAX_STATE_BYTES = 256 * 1024 * 1024;
 
 /**
- * The folder of an audit. Files in it are 0600 and appear whole or not at all: written beside, synced, renamed. An existing
- * folder's rights stay as they are: it may be one that others use too.
+ * The folder of an audit. Files in it are 0600 and appear whole or not at all (output/whole-file.ts). An existing folder's
+ * rights stay as they are: it may be one that others use too.
  */
 export class AuditFolder {
   constructor(readonly path: string) {}
@@ -50,6 +50,10 @@ export class AuditFolder {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw this.#unusable(error);
     }
     try {
+      const link = await lstat(this.path);
+      if (link.isSymbolicLink() && link.uid !== 0 && link.uid !== process.geteuid!()) {
+        throw new Error(`it is a symbolic link of user ${link.uid}, who decides where it leads`);
+      }
       if (!(await stat(this.path)).isDirectory()) throw new Error('it is no directory');
       // Now, and not after a day of tracing.
       await this.write('.audit-trial', '');
@@ -61,22 +65,9 @@ export class AuditFolder {
 
   /** Puts a file there in one step, over one that is there. Rejects with a TracerError. */
   async write(name: string, text: string): Promise<void> {
-    const temporary = join(this.path, `.${name}.${process.pid}.${randomBytes(6).toString('hex')}`);
     try {
-      const file = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-      try {
-        // Whatever the umask is.
-        await file.chmod(0o600);
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(temporary, join(this.path, name));
-      const folder = await open(this.path, O_RDONLY | O_DIRECTORY);
-      await folder.sync().finally(() => folder.close());
+      await writeWhole(join(this.path, name), text);
     } catch (error) {
-      await rm(temporary, { force: true }).catch(() => {});
       throw this.#unusable(error);
     }
   }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -85,6 +86,19 @@ describe("an audit's folder", () => {
     await new AuditFolder(base).write('audit.json', 'new');
     expect(readFileSync(victim, 'utf8')).toBe('keep');
     expect(readFileSync(join(base, 'audit.json'), 'utf8')).toBe('new');
+  });
+
+  it.skipIf(process.geteuid!() !== 0)("is none by another user's symbolic link (needs root)", async () => {
+    const link = join(base, 'link');
+    mkdirSync(join(base, 'real'));
+    symlinkSync(join(base, 'real'), link);
+    await new AuditFolder(link).prepare();
+    lchownSync(link, 12_345, 12_345);
+    await expect(new AuditFolder(link).prepare()).rejects.toMatchObject({
+      code: 'IMDS_AUDIT_DIR',
+      message: expect.stringContaining('user 12345'),
+    });
+    expect(readdirSync(join(base, 'real'))).toEqual([]);
   });
 
   it('that can not be is said with its name and what to do', async () => {
