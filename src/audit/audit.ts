@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { usageError } from '../errors.js';
 import type { LiveOutcome } from '../live.js';
+import { duration } from '../output/figures.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
 import type { TracerStats } from '../output/types.js';
 import { auditResult } from './audit-json.js';
@@ -9,7 +10,6 @@ import { CoverageNotes } from './coverage.js';
 import { fromShown, type ObservedHost } from './observation.js';
 import { Inspector } from './running.js';
 import { type AuditFolder, type AuditState, isAlive, STATE_FILE, startOf } from './state.js';
-import { duration } from './text.js';
 import type { AuditResult, InventoryEntry } from './types.js';
 
 export interface AuditOptions {

@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import { escapeText } from '../output/escape.js';
+import { duration } from '../output/figures.js';
 import type { AuditResult, AuditVerdict, ClientResult } from './types.js';
 import { IMPACTS } from './verdict.js';
 
@@ -85,25 +86,3 @@ const HOW = {
   process: 'by what the process has open',
   inventory: 'installed there',
 } as const;
-
-/** `1 d 2 h`, `3 min 20 s`, `5 s`: two units, rounded down. */
-export function duration(ms: number): string {
-  const seconds = Math.max(Math.floor(ms / 1000), 0);
-  const units: [number, string][] = [
-    [86_400, 'd'],
-    [3600, 'h'],
-    [60, 'min'],
-    [1, 's'],
-  ];
-  const first = units.findIndex(([size]) => seconds >= size);
-  if (first < 0) return '0 s';
-  let rest = seconds;
-  return units
-    .slice(first, first + 2)
-    .flatMap(([size, name]) => {
-      const count = Math.floor(rest / size);
-      rest -= count * size;
-      return count > 0 ? [`${count} ${name}`] : [];
-    })
-    .join(' ');
-}

@@ -4,7 +4,7 @@ import { Audit } from '../audit/audit.js';
 import { auditJson } from '../audit/document.js';
 import { ProgressView } from '../audit/progress.js';
 import { AuditFolder } from '../audit/state.js';
-import { auditText, duration } from '../audit/text.js';
+import { auditText } from '../audit/text.js';
 import type { AuditResult, AuditVerdict, InventoryEntry } from '../audit/types.js';
 import { ExitCode, type ExitStatus } from '../errors.js';
 import { takeInventory } from '../inventory/take.js';
@@ -13,14 +13,16 @@ import { LiveSession } from '../live.js';
 import type { EventContext } from '../output/context.js';
 import { escapeJson, escapeText } from '../output/escape.js';
 import { EvidenceDump } from '../output/evidence/dump.js';
+import { duration } from '../output/figures.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
 import { formatComplianceFinding, formatDetectionFindings } from '../output/ocsf/findings.js';
 import type { EventSink } from '../output/sink.js';
+import { inColour } from '../output/terminal.js';
 import { renderHtml } from '../report/html.js';
 import { version } from '../version.js';
 import { hostContext } from './host.js';
-import { LAB_PAUSE_MS } from './lab.js';
+import { LAB_PAUSE_MS, LAB_UNSEEN } from './lab.js';
 import { type AuditOptions, addAuditOptions, resolveAuditOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
 
@@ -95,8 +97,9 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     if (!early) await state.forget();
     view?.close();
     if (!options.quiet) {
-      const colour = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-      process.stdout.write(`${auditText(result, { colour })}\nReport: ${escapeText(out)}/audit.html and audit.json\n`);
+      process.stdout.write(
+        `${auditText(result, { colour: inColour(process.stdout) })}\nReport: ${escapeText(out)}/audit.html and audit.json\n`,
+      );
       if (early) process.stdout.write('Start it again with the same --out to go on with the time that is left.\n');
     }
     return STATUSES[result.verdict];
@@ -104,8 +107,6 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     view?.close();
   }
 }
-
-const LAB_UNSEEN = "libpcap sees the tracer's own network namespace only, so the lab's requests will not appear";
 
 /** Traces for the time that is left, or until it is stopped. */
 async function traceFor(

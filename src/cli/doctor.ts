@@ -5,6 +5,7 @@ import { describeLive, openLive } from '../capture/choose.js';
 import { type HostCheck, type HostProbe, probeHost } from '../capture/ebpf.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, TracerError } from '../errors.js';
+import { inColour } from '../output/terminal.js';
 import { version } from '../version.js';
 
 /** A connection to it is never made: the source is only opened, tested against loopback and closed. */
@@ -54,7 +55,7 @@ function chooseSource(probe: HostProbe): Diagnosis['source'] {
 }
 
 function formatDiagnosis({ checks, source, ...versions }: Diagnosis): string {
-  const colours = pc.createColors(process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined);
+  const colours = pc.createColors(inColour(process.stdout));
   const width = Math.max(...checks.map(({ check }) => check.length));
   const lines = checks.map(
     ({ check, ok, detail }) => `${ok ? colours.green('ok  ') : colours.red('no  ')} ${check.padEnd(width)}  ${detail}`,

@@ -7,6 +7,9 @@ import { takeInventory } from '../inventory/take.js';
 import { formatInventory } from '../inventory/text.js';
 import type { InventoryResult, Scanned } from '../inventory/types.js';
 import { escapeJson, escapeText } from '../output/escape.js';
+import { count } from '../output/figures.js';
+import { ProgressLine } from '../output/progress-line.js';
+import { inColour } from '../output/terminal.js';
 import { version } from '../version.js';
 import { stopOnSignal } from './signals.js';
 import { parseDuration } from './values.js';
@@ -14,12 +17,11 @@ import { parseDuration } from './values.js';
 /** Of the JSON document; raised where a member changes its meaning. */
 const SCHEMA_VERSION = 1;
 const REDRAW_MS = 100;
-const ERASE_LINE = '\r\x1b[K';
 
 interface InventoryCommandOptions {
   root: string;
   format: 'text' | 'json';
-  provider?: ProviderName[];
+  provider?: (ProviderName | 'all')[];
   timeLimit: string;
 }
 
@@ -29,9 +31,10 @@ export function inventoryCommand(): Command {
     .option('--root <DIR>', 'where to look: this system with its containers, or a mounted image', '/')
     .addOption(new Option('--format <FORMAT>', 'for people or for programs').choices(['text', 'json']).default('text'))
     .addOption(
-      new Option('--provider <NAME...>', 'only clients of this cloud (repeatable; default: all)').choices(
-        PROVIDER_NAMES,
-      ),
+      new Option('--provider <NAME...>', 'only clients of this cloud (repeatable; default: all)').choices([
+        ...PROVIDER_NAMES,
+        'all',
+      ]),
     )
     .option('--time-limit <TIME>', 'stop looking after 90s, 10m, …', '10m')
     .addHelpText(
@@ -46,9 +49,10 @@ Exit status: 0 nothing is too old, 1 something is, 2 wrong usage, 4 nothing is b
     )
     .action(async (options: InventoryCommandOptions) => {
       const time = parseDuration(options.timeLimit, '--time-limit');
+      const providers = options.provider?.flatMap((name) => (name === 'all' ? PROVIDER_NAMES : name));
       const abort = new AbortController();
       const stop = stopOnSignal(() => abort.abort());
-      const progress = new ProgressLine();
+      const progress = new ProgressLine(process.stderr, REDRAW_MS, 0);
       // A reader that goes away (`| head`) is no fault of the tracer's.
       process.stdout.on('error', () => undefined);
       let result: InventoryResult;
@@ -57,15 +61,16 @@ Exit status: 0 nothing is too old, 1 something is, 2 wrong usage, 4 nothing is b
           root: options.root,
           limits: { time },
           signal: abort.signal,
-          onProgress: (scanned, path) => progress.show(scanned, path),
-          ...(options.provider !== undefined && { providers: options.provider }),
+          onProgress: (scanned, path) => progress.show(() => progressText(scanned, path)),
+          ...(providers !== undefined && { providers }),
         });
       } finally {
         progress.clear();
         stop.release();
       }
-      const colour = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-      process.stdout.write(options.format === 'json' ? toJson(result, options.root) : formatInventory(result, colour));
+      process.stdout.write(
+        options.format === 'json' ? toJson(result, options.root) : formatInventory(result, inColour(process.stdout)),
+      );
       process.exitCode = exitStatus(result);
     });
 }
@@ -86,23 +91,5 @@ function toJson(result: InventoryResult, root: string): string {
   return `${escapeJson(JSON.stringify(document, null, 2))}\n`;
 }
 
-/** Where it is, on the terminal's last line; nothing where standard error is no terminal. */
-class ProgressLine {
-  #shownAt = Number.NEGATIVE_INFINITY;
-  #visible = false;
-
-  show({ files, directories, opened }: Readonly<Scanned>, path: string): void {
-    const now = performance.now();
-    if (process.stderr.isTTY !== true || now - this.#shownAt < REDRAW_MS) return;
-    this.#shownAt = now;
-    this.#visible = true;
-    const counts = `${(files + directories).toLocaleString('en-US')} files seen, ${opened.toLocaleString('en-US')} looked into`;
-    const line = `inventory: ${counts} | ${escapeText(path, 200)}`;
-    process.stderr.write(ERASE_LINE + line.slice(0, Math.max((process.stderr.columns || 80) - 1, 0)));
-  }
-
-  clear(): void {
-    if (this.#visible) process.stderr.write(ERASE_LINE);
-    this.#visible = false;
-  }
-}
+const progressText = ({ files, directories, opened }: Readonly<Scanned>, path: string): string =>
+  `inventory: ${count(files + directories)} files seen, ${count(opened)} looked into | ${escapeText(path, 200)}`;

@@ -16,6 +16,8 @@ interface LabCommandOptions {
 
 /** Pause between two rounds of the sample clients, in milliseconds. */
 export const LAB_PAUSE_MS = 3_000;
+/** Said where the lab runs beside a capture that can't see it. */
+export const LAB_UNSEEN = "libpcap sees the tracer's own network namespace only, so the lab's requests will not appear";
 
 export function labCommand(): Command {
   return new Command('lab')

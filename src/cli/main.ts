@@ -50,7 +50,7 @@ async function run(): Promise<void> {
   const asked = COMMANDS.get(first);
   // Without a command it is the help that is asked for, or a mistake: both name all of them.
   for (const load of asked === undefined ? COMMANDS.values() : [asked]) {
-    program.addCommand((await load()).exitOverride());
+    program.addCommand((await load()).copyInheritedSettings(program));
   }
   escapeErrors(program);
   await program.parseAsync();

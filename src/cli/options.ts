@@ -257,7 +257,11 @@ export const addReplayOptions = (command: Command): Command => addOptions(comman
 
 function addOptions(command: Command, rows: readonly OptionRow[]): Command {
   for (const row of rows) {
-    const option = new Option(row.argument ? `--${row.name} <${row.argument}>` : `--${row.name}`, row.description);
+    const choices = row.choices === undefined ? '' : `: ${row.choices.join(', ')}`;
+    const option = new Option(
+      row.argument ? `--${row.name} <${row.argument}>` : `--${row.name}`,
+      row.description + choices,
+    );
     if (row.repeatable)
       option.argParser((value: string, previous: string[] | undefined) => [...(previous ?? []), value]);
     command.addOption(option);

@@ -1,17 +1,19 @@
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
-import { type FileProgress, type FileSource, openPcapFile, STANDARD_INPUT } from '../capture/pcap.js';
+import { type FileProgress, openPcapFile, STANDARD_INPUT } from '../capture/pcap.js';
 import { ExitCode, type ExitStatus, usageError } from '../errors.js';
 import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
 import type { EventContext } from '../output/context.js';
 import { escapeText } from '../output/escape.js';
 import type { EvidenceDump } from '../output/evidence/dump.js';
+import { count, sizeText } from '../output/figures.js';
 import { FORMATTERS, type JsonFormat } from '../output/formats.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LineStream } from '../output/line-stream.js';
 import type { LogFiles } from '../output/logs.js';
+import { ProgressLine } from '../output/progress-line.js';
 import { redactEvent } from '../output/redact.js';
 import { formatText } from '../output/text.js';
 import { localTime } from '../output/time.js';
@@ -83,7 +85,12 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
       evidence: output.evidence,
     });
     const stats = (): TracerStats => pipeline.stats(source.stats(), output?.logErrors ?? 0);
-    const view = new ProgressView(source, stats);
+    const view = new ProgressLine(process.stderr, 200, 500);
+    const position = (): string => {
+      const { packets, bytesRead, bytesTotal } = source.progress();
+      const share = bytesTotal === undefined ? sizeText(bytesRead) : `${Math.floor((bytesRead / bytesTotal) * 100)} %`;
+      return `replay: ${count(packets)} packets, ${share} of the file, ${count(stats().requests)} requests`;
+    };
     let started = false;
     await replay({
       source,
@@ -101,12 +108,12 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
         });
       },
       afterBatch: async () => {
-        view.draw();
+        view.show(position);
         await output?.room();
         return !stopped && output?.gone !== true;
       },
     });
-    view.close();
+    view.clear();
     const progress = source.progress();
     if (started) output.write({ kind: 'tracer-stopped', time: progress.lastTime ?? 0, stats: stats() });
     await output.close();
@@ -199,31 +206,6 @@ class Output {
   }
 }
 
-/** Where the replay stands, on a terminal. */
-class ProgressView {
-  #next = performance.now() + 500;
-  #shown = false;
-
-  constructor(
-    private readonly source: FileSource,
-    private readonly stats: () => TracerStats,
-  ) {}
-
-  draw(): void {
-    if (!process.stderr.isTTY || performance.now() < this.#next) return;
-    this.#next = performance.now() + 200;
-    const { packets, bytesRead, bytesTotal } = this.source.progress();
-    const share = bytesTotal === undefined ? sizeText(bytesRead) : `${Math.floor((bytesRead / bytesTotal) * 100)} %`;
-    const text = `replay: ${count(packets)} packets, ${share} of the file, ${count(this.stats().requests)} requests`;
-    process.stderr.write(`\r\x1b[K${text.slice(0, Math.max((process.stderr.columns ?? 80) - 1, 0))}`);
-    this.#shown = true;
-  }
-
-  close(): void {
-    if (this.#shown) process.stderr.write('\r\x1b[K');
-  }
-}
-
 /** What the requests of the file can't be complete without, by the counter that tells. */
 const LOSSES: ReadonlyArray<[counter: keyof TracerStats, what: string]> = [
   ['truncated', 'packets were cut by the capture'],
@@ -268,15 +250,4 @@ function summary(
   }
   if (missing.length > 0) lines.push(`not complete: ${missing.join('; ')}`);
   return lines.map((line) => `replay: ${line}\n`).join('');
-}
-
-/** `400,000`. Not by toLocaleString, whose first call takes as long as some thousand requests. */
-const count = (number: number): string => String(number).replace(/(?<=\d)(?=(?:\d{3})+$)/g, ',');
-
-function sizeText(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let size = bytes;
-  for (; size >= 1000 && unit < units.length - 1; unit++) size /= 1000;
-  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
 }

@@ -1,11 +1,13 @@
-import { basename, dirname } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { auditJson } from '../audit/document.js';
-import { AuditFolder } from '../audit/state.js';
 import { ExitCode, type ExitStatus, usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
+import { sizeText } from '../output/figures.js';
+import { ProgressLine } from '../output/progress-line.js';
+import { inColour } from '../output/terminal.js';
+import { writeWhole } from '../output/whole-file.js';
 import { type ReportResult, reportResult } from '../report/fleet.js';
 import type { Period } from '../report/gather.js';
 import { renderHtml } from '../report/html.js';
@@ -26,7 +28,8 @@ interface ReportCommandOptions {
 }
 
 const REDRAW_MS = 200;
-const ERASE_LINE = '\r\x1b[K';
+/** Of what could not be read, on standard error. */
+const MAX_PROBLEMS = 20;
 
 export function reportCommand(): Command {
   return new Command('report')
@@ -69,6 +72,7 @@ async function report(paths: string[], options: ReportCommandOptions): Promise<E
   const { groups, bytes, problems } = await findLogs(paths);
   const files = groups.flat().length;
   if (files === 0) {
+    sayProblems(problems);
     throw usageError(
       'IMDS_REPORT_EMPTY',
       `there is no event log in ${paths.map((path) => escapeText(path)).join(', ')}`,
@@ -77,12 +81,18 @@ async function report(paths: string[], options: ReportCommandOptions): Promise<E
   }
   const abort = new AbortController();
   const stop = stopOnSignal(() => abort.abort());
-  const progress = new ProgressLine(bytes);
+  const progress = new ProgressLine(process.stderr, REDRAW_MS);
+  let done = 0;
+  const onProgress = (more: number): void => {
+    done += more;
+    const share = Math.min(Math.floor((done / Math.max(bytes, 1)) * 100), 100);
+    progress.show(() => `report: ${share} % of ${sizeText(bytes)}`);
+  };
   try {
-    const read = await readLogs({ groups, period, onProgress: (more) => progress.add(more), signal: abort.signal });
-    progress.close();
+    const read = await readLogs({ groups, period, onProgress, signal: abort.signal });
+    progress.clear();
     const all = [...problems, ...read.problems];
-    for (const problem of all.slice(0, 20)) process.stderr.write(`imds-tracer: ${problem}\n`);
+    sayProblems(all);
     const result = reportResult({
       gathered: read.gathered,
       files,
@@ -93,16 +103,21 @@ async function report(paths: string[], options: ReportCommandOptions): Promise<E
     await write(result, options);
     return result.coverage.complete ? ExitCode.done : ExitCode.incomplete;
   } finally {
-    progress.close();
+    progress.clear();
     stop.release();
   }
 }
 
 async function write(result: ReportResult, { format, out }: ReportCommandOptions): Promise<void> {
-  const colour = out === undefined && process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-  const text = FORMATS[format](result, colour);
+  const text = FORMATS[format](result, out === undefined && inColour(process.stdout));
   if (out !== undefined) {
-    await new AuditFolder(dirname(out)).write(basename(out), text);
+    await writeWhole(out, text).catch((error: Error) => {
+      throw usageError(
+        'IMDS_REPORT_OUT',
+        escapeText(`cannot write ${out}: ${error.message}`),
+        'give a file in a directory that this user can write to with --out',
+      );
+    });
     return;
   }
   // A reader that goes away (`| head`) is no fault of the report's.
@@ -149,25 +164,8 @@ function expectedOf(value: string | undefined): number | undefined {
   return Number(value);
 }
 
-/** How far it is, in a terminal. */
-class ProgressLine {
-  #read = 0;
-  #next = performance.now() + REDRAW_MS;
-  #shown = false;
-
-  constructor(private readonly total: number) {}
-
-  add(bytes: number): void {
-    this.#read += bytes;
-    if (!process.stderr.isTTY || performance.now() < this.#next) return;
-    this.#next = performance.now() + REDRAW_MS;
-    this.#shown = true;
-    const share = Math.min(Math.floor((this.#read / Math.max(this.total, 1)) * 100), 100);
-    process.stderr.write(`${ERASE_LINE}report: ${share} % of ${(this.total / 1e6).toFixed(0)} MB`);
-  }
-
-  close(): void {
-    if (this.#shown) process.stderr.write(ERASE_LINE);
-    this.#shown = false;
-  }
+function sayProblems(problems: readonly string[]): void {
+  for (const problem of problems.slice(0, MAX_PROBLEMS)) process.stderr.write(`imds-tracer: ${problem}\n`);
+  if (problems.length > MAX_PROBLEMS)
+    process.stderr.write(`imds-tracer: … and ${problems.length - MAX_PROBLEMS} more\n`);
 }

@@ -10,14 +10,14 @@ import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
 import type { ShownEvent } from '../output/redact.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
-import { TerminalView } from '../output/terminal.js';
+import { inColour, TerminalView } from '../output/terminal.js';
 import type { TextLine } from '../output/text.js';
 import { MetricsServer } from '../service/metrics-server.js';
 import { ServiceManager } from '../service/notify.js';
 import { TracerMetrics } from '../service/tracer-metrics.js';
 import { Shipper } from '../ship/shipper.js';
 import { hostContext } from './host.js';
-import { LAB_PAUSE_MS } from './lab.js';
+import { LAB_PAUSE_MS, LAB_UNSEEN } from './lab.js';
 import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './options.js';
 import { explain, reload, type Step } from './reload.js';
 import { stopOnSignal } from './signals.js';
@@ -133,7 +133,7 @@ async function trace(options: TraceOptions, again: () => TraceOptions): Promise<
         capturing = true;
         if (hungUp) onHangup();
         if (options.durationMs !== undefined) stop.after(options.durationMs);
-        if (lab !== undefined && source === 'pcap') process.stderr.write(LAB_UNSEEN);
+        if (lab !== undefined && source === 'pcap') say(LAB_UNSEEN);
         lab?.runClientsRepeatedly(LAB_PAUSE_MS).catch((error: unknown) => {
           labError = error;
           session.stop();
@@ -161,9 +161,6 @@ const say = (message: string): void => {
   process.stderr.write(`imds-tracer: ${escapeText(message)}\n`);
 };
 
-export const LAB_UNSEEN =
-  "imds-tracer: libpcap sees the tracer's own network namespace only, so the lab's requests will not appear\n";
-
 /** The view in the terminal, which may be turned on and off. */
 class TerminalSink implements EventSink {
   #view: TerminalView | undefined;
@@ -173,7 +170,7 @@ class TerminalSink implements EventSink {
   }
 
   show(on: boolean): void {
-    if (on) this.#view ??= new TerminalView(process.stdout, process.env['NO_COLOR'] === undefined);
+    if (on) this.#view ??= new TerminalView(process.stdout, inColour(process.stdout));
     else this.close();
   }
 

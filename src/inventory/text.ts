@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import { escapeText, escapeWord } from '../output/escape.js';
+import { count } from '../output/figures.js';
 import type { InventoryItem, InventoryResult, Problem, ProblemReason, Status } from './types.js';
 
 /** The worst first. */
@@ -58,10 +59,10 @@ const problemText = ({ reason, count, example }: Problem): string =>
   `${count}× ${PROBLEMS[reason]}: ${escapeText(example, 300)}${count > 1 ? ', …' : ''}`;
 
 function summary({ items, complete, scanned }: InventoryResult): string {
-  const count = (status: Status): number => items.filter((item) => item.status === status).length;
+  const of = (status: Status): number => items.filter((item) => item.status === status).length;
   return (
-    `${items.length} clients: ${count('too_old')} too old, ${count('unknown')} unknown, ${count('ok')} ok` +
-    ` | ${scanned.files.toLocaleString('en-US')} files, ${scanned.directories.toLocaleString('en-US')} directories,` +
+    `${items.length} clients: ${of('too_old')} too old, ${of('unknown')} unknown, ${of('ok')} ok` +
+    ` | ${count(scanned.files)} files, ${count(scanned.directories)} directories,` +
     ` ${scanned.processes} processes${complete ? '' : ' | not complete'}`
   );
 }

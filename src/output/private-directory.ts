@@ -129,12 +129,16 @@ function makeDirectory(path: string): boolean {
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+const isRefused = (error: unknown): boolean => (error as NodeJS.ErrnoException | undefined)?.code === 'EACCES';
+
 const unusable = (path: string, why: string, cause?: unknown): TracerError =>
   new TracerError(
     'IMDS_LOG_DIR',
     ExitCode.usage,
     `cannot use ${path} for logs: ${why}`,
-    'Give another directory with --log-dir, or remove what is there.',
+    isRefused(cause)
+      ? 'Run as root (sudo), or give a directory that this user can write to with --log-dir.'
+      : 'Give another directory with --log-dir, or remove what is there.',
     { cause },
   );
 

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import pc from 'picocolors';
 import type { Level } from '../imds/types.js';
 import type { TextLine } from './text.js';
@@ -20,6 +21,9 @@ const REDRAW_MS = 50;
 const MAX_PENDING_CHARACTERS = 1024 * 1024;
 
 const ERASE_LINE = '\r\x1b[K';
+
+/** Whether what is written there is in colour: a terminal, and nobody who asks for none (https://no-color.org). */
+export const inColour = (stream: { isTTY?: boolean }): boolean => stream.isTTY === true && !process.env['NO_COLOR'];
 
 type Paint = (text: string) => string;
 

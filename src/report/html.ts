@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AuditResult, InventoryEntry, SwitchAdvice } from '../audit/types.js';
 import type { Severity } from '../imds/types.js';
+import { count, duration } from '../output/figures.js';
 import type { ReportResult } from './fleet.js';
 import type { HostResult } from './hosts.js';
 import { clientsSection, commandBlock, sourceLink } from './html/clients.js';
@@ -8,7 +9,7 @@ import { html, Markup } from './html/markup.js';
 import { SCRIPT } from './html/script.js';
 import { STYLE } from './html/style.js';
 import { timelineSection } from './html/timeline.js';
-import { AUDIT_VERDICTS, count, duration, plural, SEVERITIES, utc } from './html/words.js';
+import { AUDIT_VERDICTS, plural, SEVERITIES, utc } from './html/words.js';
 
 const MAX_PATHS = 20;
 const MAX_INVENTORY = 1_000;
@@ -34,7 +35,7 @@ export function renderHtml(result: AuditResult & Partial<ReportResult>, about: {
 </head>
 <body>
 <header>
-<div class="about"><span>Metadata access ${result.logs === undefined ? 'audit' : 'report'} of <b>${result.host}</b></span><span>${utc(result.started)} to ${utc(result.ended)}</span><span>traced for ${duration(result.traced_seconds)}${ofHosts && ' in all hosts together'}</span></div>
+<div class="about"><span>Metadata access ${result.logs === undefined ? 'audit' : 'report'} of <b>${result.host}</b></span><span>${utc(result.started)} to ${utc(result.ended)}</span><span>traced for ${duration(result.traced_seconds * 1000)}${ofHosts && ' in all hosts together'}</span></div>
 ${verdictBanner(result)}
 ${figures(result, ofHosts)}
 </header>

@@ -3,7 +3,7 @@ import { auditResult } from '../../src/audit/audit-json.js';
 import { Clients } from '../../src/audit/clients.js';
 import { COVERAGE, type CoverageCode, CoverageNotes, isCoverageJson } from '../../src/audit/coverage.js';
 import type { RequestObservation } from '../../src/audit/observation.js';
-import { auditText, duration } from '../../src/audit/text.js';
+import { auditText } from '../../src/audit/text.js';
 import { stats } from '../output/events.js';
 import { HOST, observation, process, sequence } from './support.js';
 
@@ -202,15 +202,5 @@ describe('the text', () => {
     expect(text).toContain('--HttpTokens required');
     expect(text).toContain('--HttpTokens optional');
     expect(auditText(result([observation()]))).not.toContain('--HttpTokens');
-  });
-
-  it.each([
-    [0, '0 s'],
-    [999, '0 s'],
-    [65_000, '1 min 5 s'],
-    [3_600_000, '1 h'],
-    [90_061_000, '1 d 1 h'],
-  ])('writes %d ms as %s', (ms, words) => {
-    expect(duration(ms)).toBe(words);
   });
 });

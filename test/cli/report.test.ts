@@ -45,6 +45,25 @@ describe('report', () => {
     expect(readFileSync(html, 'utf8')).toMatch(/^<!doctype html>/);
   });
 
+  it('says what it can not write, and leaves a device a device', async () => {
+    for (const file of [join(folder, 'none', 'out.html'), '/dev/null']) {
+      const { status, stderr } = await report('--out', file, join(folder, 'logs'));
+      expect(status).toBe(2);
+      expect(stderr).toContain(`cannot write ${file}`);
+      expect(stderr).toContain('[IMDS_REPORT_OUT]');
+    }
+    expect(statSync('/dev/null').isCharacterDevice()).toBe(true);
+  });
+
+  it('does not call a folder empty that it may not look into', async () => {
+    const shut = join(folder, 'shut');
+    mkdirSync(shut, { mode: 0o755 });
+    mkdirSync(join(shut, 'too-deep', ...Array.from({ length: 20 }, (_, i) => `${i}`)), { recursive: true });
+    const { status, stderr } = await report(shut);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^imds-tracer: .*: too deep\n.*there is no event log/);
+  });
+
   it("compares with the cloud's counter: 4 where it is not accounted for", async () => {
     const right = await report('--expect-normal-mode', '1', join(folder, 'logs'));
     expect(right.status).toBe(0);

@@ -1,7 +1,8 @@
 import type { Advice, ClientResult, SdkFinding } from '../../audit/types.js';
 import type { Verdict } from '../../imds/types.js';
+import { count } from '../../output/figures.js';
 import { html, type Markup } from './markup.js';
-import { count, IMPACTS, KNOWN_BY, plural, SDK_KNOWN_BY, SEVERITIES, utc, VERDICTS } from './words.js';
+import { IMPACTS, KNOWN_BY, plural, SDK_KNOWN_BY, SEVERITIES, utc, VERDICTS } from './words.js';
 
 /** A page of more would be slow in a browser; the JSON has them all. */
 const MAX_CLIENTS = 2_000;

@@ -1,7 +1,8 @@
 import type { TimelineResult } from '../../audit/types.js';
 import type { Verdict } from '../../imds/types.js';
+import { count, duration } from '../../output/figures.js';
 import { html, type Markup } from './markup.js';
-import { count, duration, utc, VERDICTS } from './words.js';
+import { utc, VERDICTS } from './words.js';
 
 /** Of the drawing, in units of its view box. */
 const WIDTH = 1000;
@@ -35,7 +36,7 @@ export function timelineSection({ start, bucket_ms: bucketMs, counts }: Timeline
       y -= height;
       const when = utc(new Date(first + i * bucketMs).toISOString());
       bars.push(
-        html`<rect class="v-${verdict}" x="${round(LEFT + i * slot)}" y="${round(Math.max(y, 0))}" width="${round(width)}" height="${round(height)}"><title>${when}, ${duration(bucketMs / 1000)}: ${count(value)} ${VERDICTS[verdict].title.toLowerCase()}</title></rect>`,
+        html`<rect class="v-${verdict}" x="${round(LEFT + i * slot)}" y="${round(Math.max(y, 0))}" width="${round(width)}" height="${round(height)}"><title>${when}, ${duration(bucketMs)}: ${count(value)} ${VERDICTS[verdict].title.toLowerCase()}</title></rect>`,
       );
     }
   }
@@ -54,13 +55,13 @@ export function timelineSection({ start, bucket_ms: bucketMs, counts }: Timeline
   return html`<section aria-labelledby="over-time">
 <h2 id="over-time">Requests over time</h2>
 <figure class="timeline">
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Requests over time by verdict; a bar is ${duration(bucketMs / 1000)}">
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Requests over time by verdict; a bar is ${duration(bucketMs)}">
 ${lines}${bars}${ends}
 </svg>
 <figcaption><ul class="legend">${verdicts.map(
     (verdict) =>
       html`<li><span class="key v-${verdict}"></span>${VERDICTS[verdict].title} <span class="quiet">${count(counts[verdict]!.reduce((sum, value) => sum + value, 0))}</span></li>`,
-  )}</ul><span class="quiet">a bar is ${duration(bucketMs / 1000)}</span></figcaption>
+  )}</ul><span class="quiet">a bar is ${duration(bucketMs)}</span></figcaption>
 </figure>
 </section>`;
 }

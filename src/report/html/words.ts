@@ -1,5 +1,6 @@
 import type { AuditVerdict, Impact } from '../../audit/types.js';
 import type { Severity, Verdict } from '../../imds/types.js';
+import { count } from '../../output/figures.js';
 
 /** What the page calls things, a row each: for somebody who has not read the interface. */
 
@@ -49,27 +50,8 @@ export const SDK_KNOWN_BY = {
   inventory: 'from the inventory of installed packages',
 } as const;
 
-export const count = (number: number): string => number.toLocaleString('en-US');
-
 export const plural = (number: number, one: string, many = `${one}s`): string =>
   `${count(number)} ${number === 1 ? one : many}`;
 
 /** `2026-11-21 11:03:58 UTC` of an ISO time. */
 export const utc = (iso: string): string => `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`;
-
-/** Seconds for people, in the two largest units. */
-export function duration(seconds: number): string {
-  const units: [string, number][] = [
-    ['d', 86_400],
-    ['h', 3_600],
-    ['min', 60],
-    ['s', 1],
-  ];
-  const parts: string[] = [];
-  let rest = Math.round(seconds);
-  for (const [unit, length] of units) {
-    if (rest >= length && parts.length < 2) parts.push(`${Math.floor(rest / length)} ${unit}`);
-    rest %= length;
-  }
-  return parts.length === 0 ? '0 s' : parts.join(' ');
-}
