@@ -16,7 +16,7 @@ const line = (
 
 test('every request once is right', () => {
   const account = new Account(9);
-  for (let n = 8; n >= 0; n--) account.add(line(n), '198.19.0.80');
+  for (let n = 8; n >= 0; n--) account.add(line(n), '198.19.0.80', '80');
   expect(account).toMatchObject({ isRight: true, missing: 0, events: 9 });
 });
 
@@ -29,6 +29,6 @@ test.each([
   ['a number that was not sent', [line(0), line(2)], { foreign: 1, missing: 1 }],
 ])('%s is found', (_, lines, found) => {
   const account = new Account(2);
-  for (const each of lines) account.add(each, '198.19.0.80');
+  for (const each of lines) account.add(each, '198.19.0.80', '80');
   expect(account).toMatchObject({ isRight: false, ...found });
 });

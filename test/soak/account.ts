@@ -24,9 +24,9 @@ export class Account {
     return this.missing === 0 && this.duplicates === 0 && this.wrongProcess === 0 && this.wrongVerdict === 0;
   }
 
-  /** @param line an event of a request, to `address`, as a line of JSON */
-  add(line: string, address: string): void {
-    const match = line.includes(`"destination":{"ip":"${address}"`) ? REQUEST.exec(line) : null;
+  /** @param line an event of a request as a line of JSON; those to another end than this one are foreign */
+  add(line: string, address: string, port: string): void {
+    const match = line.includes(`"destination":{"ip":"${address}","port":${port}}`) ? REQUEST.exec(line) : null;
     const number = match === null ? this.total : Number(match[1]);
     if (number >= this.total) {
       this.foreign++;

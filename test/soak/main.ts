@@ -22,9 +22,9 @@ import { slope } from './slope.js';
  * counters must add up, and memory and descriptors must not grow with the requests. Exit status 1 where that is not so.
  */
 
-/** Nobody else's: of RFC 2544, and only in the network namespaces of this run. */
+/** Of RFC 2544, and only in the network namespaces of this run. The port tells runs apart that see each other. */
 const ADDRESS = '198.19.0.80';
-const PORT = '80';
+const PORT = String(20_000 + (process.pid % 20_000));
 const LANES = 8;
 const PER_PROCESS = 50;
 const PER_CONNECTION = 10;
@@ -89,7 +89,7 @@ async function soak(): Promise<boolean> {
   const account = new Account(requests);
   const own: string[] = [];
   const log = new FollowedLog(folder, 'imds-events', 'ndjson', (line) => {
-    if (line.includes('"action":"imds-request"')) account.add(line, ADDRESS);
+    if (line.includes('"action":"imds-request"')) account.add(line, ADDRESS, PORT);
     else own.push(line);
   });
   cleanup.defer('close the log', () => log.close());
@@ -113,6 +113,12 @@ async function soak(): Promise<boolean> {
     tracer.kill('SIGKILL');
     await end;
   });
+  // The clients and the service end with this process; the namespaces are removed by the next one that makes some.
+  process.once('exit', () => {
+    tracer.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   while (!existsSync(heapFile) || own.length === 0) {
     if (ended) throw new Error('the tracer ended');
     await sleep(POLL_MS);
