@@ -110,6 +110,7 @@ static void *read_on(void *argument)
 	int64_t some_ms = 0; /* when there was something last */
 	bool pause = false;
 
+	pthread_setname_np(pthread_self(), "imds-ring"); /* for top -H, and whoever asks what costs how much */
 	raise_priority();
 	for (;;) {
 		struct pollfd fds[] = {

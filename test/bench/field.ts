@@ -6,8 +6,11 @@ import { runOk } from '../e2e/support/run.js';
 import { type HeldProcess, hold } from './held-process.js';
 import { C_PROGRAMS, C_SOURCES } from './paths.js';
 
-/** The address that is asked; it exists in the benchmark's network namespaces only. */
-export const ENDPOINT = '100.100.100.200';
+/**
+ * The address that is asked; it exists in the benchmark's network namespaces only. Of the range that is for benchmarks (RFC 2544,
+ * next to the lab's), so that whatever else on the host asks a metadata service is apart from it.
+ */
+export const ENDPOINT = '198.18.1.7';
 const PORT = 80;
 
 /** What a command of traffic.c prints. */
@@ -31,12 +34,16 @@ export interface Field {
   readonly servicePid: number;
   request(plan: RequestPlan): Promise<TrafficResult>;
   /** Over the loopback of the client namespace; nothing the tracer watches. */
-  unrelated(what: 'round-trips' | 'connects', count: number): Promise<TrafficResult>;
+  unrelated(what: 'round-trips' | 'connects' | 'bulk', count: number): Promise<TrafficResult>;
   /** The command that runs `argv` among the clients. */
   among(argv: readonly string[]): readonly string[];
   /** Runs a command among the clients. */
   inClient(argv: readonly string[]): Promise<void>;
   hold(what: 'stats' | 'empty'): Promise<HeldProcess>;
+  /** So many connections to the endpoint, open and with a request each behind them. */
+  keepOpen(connections: number): Promise<HeldProcess>;
+  /** So many processes that sleep, in network namespaces and cgroups of their own where `cgroup` is the folder of a cgroup. */
+  crowd(processes: number, cgroup?: string): Promise<HeldProcess>;
   close(): Promise<void>;
 }
 
@@ -51,7 +58,7 @@ export async function openField(): Promise<Field> {
     const service = await hold(inNamespace(network.server, [traffic, 'serve', ENDPOINT, String(PORT)]));
     cleanup.defer('stop the service', () => service.end());
     const client = async (argv: readonly string[]): Promise<TrafficResult> => {
-      const { stdout } = await runOk(inNamespace(network.client, [traffic, ...argv]), { timeoutMs: 120_000 });
+      const { stdout } = await runOk(inNamespace(network.client, [traffic, ...argv]), { timeoutMs: 600_000 });
       return JSON.parse(stdout) as TrafficResult;
     };
     return {
@@ -64,6 +71,10 @@ export async function openField(): Promise<Field> {
         await runOk(inNamespace(network.client, argv), { timeoutMs: 120_000 });
       },
       hold: (what) => hold([holdBpf, what]),
+      keepOpen: (connections) =>
+        hold(inNamespace(network.client, [traffic, 'keep', ENDPOINT, String(PORT), String(connections)])),
+      crowd: (processes, cgroup) =>
+        hold([traffic, 'crowd', String(processes), ...(cgroup === undefined ? [] : [cgroup])]),
       close: () => cleanup.run(),
     };
   } catch (error) {

@@ -1,12 +1,16 @@
 import { parseArgs } from 'node:util';
 import { attribution } from './attribution.js';
+import { burst } from './burst.js';
+import { cpuParts } from './cpu-parts.js';
 import { delay } from './delay.js';
 import { type Field, openField } from './field.js';
 import { fullSpeed } from './full-speed.js';
+import { growth } from './growth.js';
 import { inventorySpeed } from './inventory.js';
 import { memory } from './memory.js';
-import { missPath } from './miss-path.js';
+import { missPath, missPathByEndpoints } from './miss-path.js';
 import { moderatePace } from './moderate-pace.js';
+import { ramp } from './ramp.js';
 import { replayMemory, replaySpeed } from './replay.js';
 import { report } from './report.js';
 import type { Row } from './rows.js';
@@ -25,17 +29,23 @@ type Amount = readonly [quick: number, full: number];
 
 interface Measurement {
   rounds: Amount;
+  /** Or whatever else it is that there is more of in a full run: seconds for a ramp, packets, files. */
   requests?: Amount;
   run: (field: Field, rounds: number, requests: number) => Promise<Row[]>;
 }
 
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   'miss-path': { rounds: [3, 9], run: missPath },
+  endpoints: { rounds: [1, 3], run: missPathByEndpoints },
   unrelated: { rounds: [3, 11], run: unrelated },
   start: { rounds: [3, 9], run: (_field, rounds) => startTime(rounds) },
   'moderate-pace': { rounds: [1, 3], requests: [150, 500], run: moderatePace },
   'full-speed': { rounds: [1, 3], requests: [5_000, 20_000], run: fullSpeed },
-  memory: { rounds: [1, 1], requests: [20_000, 100_000], run: memory },
+  'cpu-parts': { rounds: [1, 3], requests: [10_000, 20_000], run: cpuParts },
+  ramp: { rounds: [1, 3], requests: [2, 5], run: ramp },
+  burst: { rounds: [1, 3], requests: [40_000, 320_000], run: burst },
+  growth: { rounds: [1, 3], requests: [4_000, 10_000], run: growth },
+  memory: { rounds: [1, 1], requests: [20_000, 1_000_000], run: memory },
   attribution: { rounds: [1, 3], requests: [30, 100], run: attribution },
   delay: { rounds: [1, 3], requests: [200, 500], run: delay },
   replay: { rounds: [3, 7], requests: [50_000, 50_000], run: (_field, ...amounts) => replaySpeed(...amounts) },

@@ -10,12 +10,15 @@ const LIMIT_MIB = 80;
 /** Kept up with on any machine: what memory is needed for is measured, not for how much it lasts. */
 const RATE = 4_000;
 const WORKERS = 4;
+/** As many as are followed (MAX_FLOWS of src/wire/limits.ts). */
+const FLOWS = 16_384;
 
 /** Resident memory at rest, and at its peak once many requests have passed, against a Node process that does nothing. */
 export async function memory(field: Field, rounds: number, requests: number): Promise<Row[]> {
   const bare: number[] = [];
   const rest: number[] = [];
   const peak: number[] = [];
+  const full: number[] = [];
   const lost: string[] = [];
   for (let round = 0; round < rounds; round++) {
     const idle = await hold([process.execPath, '-e', 'process.stdin.resume(); console.log("ready")']);
@@ -30,6 +33,16 @@ export async function memory(field: Field, rounds: number, requests: number): Pr
     await traced.settled();
     peak.push(memoryMiB(traced.pid).peak);
     lost.push(...losses(await traced.stop(), count * WORKERS));
+    const crowded = await startTraced();
+    const kept = await field.keepOpen(FLOWS);
+    try {
+      await crowded.settled();
+      full.push(memoryMiB(crowded.pid).now);
+    } finally {
+      await kept.end();
+      await crowded.settled();
+      lost.push(...losses(await crowded.stop(), FLOWS));
+    }
   }
   const row = (name: string, tracer: number[]): Row => ({
     name,
@@ -40,5 +53,9 @@ export async function memory(field: Field, rounds: number, requests: number): Pr
     goal: atMost(LIMIT_MIB, median(tracer), `<= ${LIMIT_MIB} MiB`),
   });
   const after = row(`peak memory, ${requests / 1000}k requests`, peak);
-  return [row('memory at rest', rest), lost.length === 0 ? after : { ...after, note: `lost: ${lost.join(', ')}` }];
+  return [
+    row('memory at rest', rest),
+    lost.length === 0 ? after : { ...after, note: `lost: ${lost.join(', ')}` },
+    row(`memory, ${FLOWS.toLocaleString('en-US')} connections open`, full),
+  ];
 }

@@ -5,6 +5,9 @@ import { startTraced } from './traced.js';
 
 const ROUND_TRIPS = 20_000;
 
+/** How many addresses are traced: up to 8 of a family are constants of the program, more are looked up. */
+const ENDPOINT_COUNTS = [1, 8, 10, 100, 1_000] as const;
+
 /** What a packet of no interest costs in our packet programs, against programs that do nothing at the same hooks. */
 export async function missPath(field: Field, rounds: number): Promise<Row[]> {
   const tracer: number[] = [];
@@ -15,7 +18,7 @@ export async function missPath(field: Field, rounds: number): Promise<Row[]> {
       const holder = await field.hold('empty');
       empty.push(await nanosecondsAPacket(field, holder.pid));
       await holder.end();
-      const traced = await startTraced();
+      const traced = await startTraced({ endpoints: [] });
       tracer.push(await nanosecondsAPacket(field, traced.pid));
       await traced.stop();
     }
@@ -35,6 +38,36 @@ export async function missPath(field: Field, rounds: number): Promise<Row[]> {
       note: `${more.toFixed(1)} ns more than an empty program; both include what measuring takes`,
     },
   ];
+}
+
+/** The same as the addresses that are traced become more. */
+export async function missPathByEndpoints(field: Field, rounds: number): Promise<Row[]> {
+  const empty: number[] = [];
+  const tracer = ENDPOINT_COUNTS.map((): number[] => []);
+  const stats = await field.hold('stats');
+  try {
+    for (let round = 0; round < rounds; round++) {
+      const holder = await field.hold('empty');
+      empty.push(await nanosecondsAPacket(field, holder.pid));
+      await holder.end();
+      for (const [i, count] of ENDPOINT_COUNTS.entries()) {
+        // One is the provider's own.
+        const endpoints = Array.from({ length: count - 1 }, (_, n) => `198.19.${n >> 8}.${n & 255}`);
+        const traced = await startTraced({ endpoints });
+        tracer[i]!.push(await nanosecondsAPacket(field, traced.pid));
+        await traced.stop();
+      }
+    }
+  } finally {
+    await stats.end();
+  }
+  return ENDPOINT_COUNTS.map((count, i) => ({
+    name: `packet of others, ${count.toLocaleString('en-US')} ${count === 1 ? 'address' : 'addresses'} traced`,
+    unit: 'ns',
+    tracer: tracer[i]!,
+    yardstick: 'empty program',
+    against: empty,
+  }));
 }
 
 async function nanosecondsAPacket(field: Field, pid: number): Promise<number> {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { opendirSync, readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks a second that /proc counts in: USER_HZ, 100 on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
@@ -21,6 +21,29 @@ export function memoryMiB(pid: number): { now: number; peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1');
   const of = (name: string): number => Number(new RegExp(`^${name}:\\s*(\\d+) kB$`, 'm').exec(status)?.[1]) / 1024;
   return { now: of('VmRSS'), peak: of('VmHWM') };
+}
+
+export interface ThreadTime {
+  id: number;
+  name: string;
+  nanoseconds: number;
+}
+
+/** What the threads of a process have run so far (sched-stats.rst of the kernel), in the order in which they were made. */
+export function threadTimes(pid: number): ThreadTime[] {
+  const threads: ThreadTime[] = [];
+  // The kernel lists them in that order; readdirSync would sort them by name, and numbers are used again.
+  const folder = opendirSync(`/proc/${pid}/task`);
+  for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
+    const of = (file: string): string => readIfThere(`/proc/${pid}/task/${entry!.name}/${file}`);
+    threads.push({
+      id: Number(entry.name),
+      name: of('comm').trim(),
+      nanoseconds: Number(of('schedstat').split(' ')[0]),
+    });
+  }
+  folder.closeSync();
+  return threads;
 }
 
 export interface ProgramRuns {

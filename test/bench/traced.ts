@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ENDPOINT } from './field.js';
 import { TRACER } from './paths.js';
 
 /** Nothing written for so long: what was captured is written. More than a request waits for its response. */
@@ -26,18 +27,21 @@ export interface Traced {
   stop(): Promise<FinalCounters>;
 }
 
-/** `args`: further ones of `trace`. `wrap`: changes the command, and keeps its pid. */
+/** `endpoints`: traced beside the provider's own. `args`: further ones of `trace`. `wrap`: changes the command, and keeps its pid. */
 export async function startTraced({
+  endpoints = [ENDPOINT],
   args = [],
   wrap = (argv) => argv,
 }: {
+  endpoints?: readonly string[];
   args?: readonly string[];
   wrap?: (argv: readonly string[]) => readonly string[];
 } = {}): Promise<Traced> {
   const folder = mkdtempSync(join(tmpdir(), 'imds-bench-'));
   const log = join(folder, 'imds-trace.log');
   const begun = performance.now();
-  const command = [process.execPath, ...nodeOptions(), TRACER, 'trace', '--quiet', '--log-dir', folder, ...args];
+  const command = [process.execPath, ...nodeOptions(), TRACER, 'trace', '--quiet', '--log-dir', folder];
+  command.push(...endpoints.flatMap((endpoint) => ['--endpoint', endpoint]), ...args);
   const [program, ...rest] = wrap(command) as [string, ...string[]];
   const child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
   const closed = once(child, 'close');

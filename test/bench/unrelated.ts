@@ -2,10 +2,11 @@ import type { Field } from './field.js';
 import { median, middleHalf, type Row } from './rows.js';
 import { startTraced } from './traced.js';
 
-/** What unrelated connections notice, over loopback: the worst case, for nothing else takes time there. */
+/** What unrelated connections notice, over loopback: the worst case, for nothing else takes time there. Times, but for bulk a rate. */
 const KINDS = [
-  { what: 'round-trips', name: 'unrelated round trip', count: 20_000 },
-  { what: 'connects', name: 'unrelated connect and close', count: 8_000 },
+  { what: 'round-trips', name: 'unrelated round trip', count: 20_000, unit: 'us' },
+  { what: 'connects', name: 'unrelated connect and close', count: 8_000, unit: 'us' },
+  { what: 'bulk', name: 'unrelated throughput', count: 1_000, unit: 'MiB/s' },
 ] as const;
 
 /** With the tracer against without; the noise is without against without, before and after (middle half). */
@@ -17,7 +18,10 @@ export async function unrelated(field: Field, rounds: number): Promise<Row[]> {
     after: [] as number[],
   }));
   const measure = async (when: 'before' | 'tracer' | 'after'): Promise<void> => {
-    for (const kind of found) kind[when].push((await field.unrelated(kind.what, kind.count)).round_trip_us.p50);
+    for (const kind of found) {
+      const { seconds, round_trip_us: time } = await field.unrelated(kind.what, kind.count);
+      kind[when].push(kind.what === 'bulk' ? kind.count / seconds : time.p50);
+    }
   };
   for (let round = 0; round < rounds; round++) {
     await measure('before');
@@ -26,7 +30,7 @@ export async function unrelated(field: Field, rounds: number): Promise<Row[]> {
     await traced.stop();
     await measure('after');
   }
-  return found.map(({ name, before, tracer, after }): Row => {
+  return found.map(({ what, name, unit, before, tracer, after }): Row => {
     const against = before.map((value, round) => (value + after[round]!) / 2);
     const [low, high] = middleHalf(before.map((value, round) => after[round]! / value));
     // Which of the two came first is chance: the noise is as wide to either side.
@@ -34,11 +38,11 @@ export async function unrelated(field: Field, rounds: number): Promise<Row[]> {
     const ratio = median(tracer.map((value, round) => value / against[round]!));
     return {
       name,
-      unit: 'us',
+      unit,
       tracer,
       yardstick: 'without tracer',
       against,
-      goal: { text: `in noise, ${noise.toFixed(2)}`, met: ratio <= noise },
+      goal: { text: `in noise, ${noise.toFixed(2)}`, met: (what === 'bulk' ? 1 / ratio : ratio) <= noise },
     };
   });
 }

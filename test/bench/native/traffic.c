@@ -9,8 +9,13 @@
  *       that a line, which names all ancestors, is about as long wherever the benchmark is started.
  *   traffic round-trips COUNT                                  64 bytes there and back on a connection over 127.0.0.1
  *   traffic connects COUNT                                     connect, accept and close over 127.0.0.1
+ *   traffic bulk COUNT                                         COUNT MiB one way on a connection over 127.0.0.1
+ *   traffic keep ADDRESS PORT COUNT       opens COUNT connections, a request each, says `kept`; closes with standard input
+ *   traffic crowd COUNT                   COUNT processes that sleep; says `there`; they end with standard input
+ *   traffic crowd COUNT CGROUP            the same, each in a network namespace of its own and in a cgroup of its own,
+ *                                         made below the folder CGROUP and removed at the end
  *
- * All but `serve` print an object of JSON: seconds, cpu_seconds (all processes of the command), round_trip_us.
+ * The others print an object of JSON: seconds, cpu_seconds (all processes of the command), round_trip_us.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +61,29 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
+}
+
+static void allow_descriptors(rlim_t count)
+{
+	struct rlimit limit;
+
+	check(getrlimit(RLIMIT_NOFILE, &limit), "RLIMIT_NOFILE");
+	if (limit.rlim_cur >= count)
+		return;
+	limit.rlim_cur = count;
+	if (limit.rlim_max < count)
+		limit.rlim_max = count;
+	check(setrlimit(RLIMIT_NOFILE, &limit), "RLIMIT_NOFILE");
+}
+
+static void until_input_ends(const char *word)
+{
+	char byte;
+
+	puts(word);
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
 }
 
 static struct sockaddr_in address_of(const char *address, int port)
@@ -114,7 +143,7 @@ static void receive_all(int fd, char *bytes, size_t length)
 
 /* ---- serve ----------------------------------------------------------------------------------------------------- */
 
-#define MAX_CONNECTIONS 1024
+#define MAX_CONNECTIONS 18000
 #define MAX_HEAD 2048
 
 struct connection {
@@ -153,6 +182,7 @@ static void serve(const char *address, int port)
 	check(epoll_ctl(poller, EPOLL_CTL_ADD, STDIN_FILENO, &wanted), "standard input must be a pipe");
 	wanted.data.fd = listener;
 	check(epoll_ctl(poller, EPOLL_CTL_ADD, listener, &wanted), "epoll_ctl");
+	allow_descriptors(MAX_CONNECTIONS + 64);
 	puts("listening");
 	fflush(stdout);
 	for (;;) {
@@ -370,6 +400,103 @@ static void connects(unsigned int count)
 	print_loop(begin, now_ns(), count);
 }
 
+#define MIB (1024 * 1024)
+#define PIECE (64 * 1024)
+
+static void bulk(unsigned int count)
+{
+	static char piece[PIECE];
+	struct sockaddr_in at = address_of("127.0.0.1", 0);
+	int listener = listen_on(&at), fd;
+	uint64_t begin;
+
+	stay_on_one_processor();
+	if (check(fork(), "fork") == 0) {
+		fd = check(accept(listener, NULL, NULL), "accept");
+		for (uint64_t left = (uint64_t)count * MIB; left > 0; left -= PIECE)
+			receive_all(fd, piece, PIECE);
+		_exit(0);
+	}
+	fd = tcp_socket();
+	connect_to(fd, &at);
+	begin = now_ns();
+	for (uint64_t left = (uint64_t)count * MIB; left > 0; left -= PIECE)
+		send_all(fd, piece, PIECE);
+	wait_for_workers();
+	print_loop(begin, now_ns(), count);
+}
+
+/* ---- what there is beside the traffic -------------------------------------------------------------------------- */
+
+static void keep(const struct sockaddr_in *to, const char *address, unsigned int count)
+{
+	char request[256], answer[ANSWER_LENGTH];
+	int length = snprintf(request, sizeof(request),
+			      "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: %s\r\n\r\n", address);
+
+	allow_descriptors(count + 64);
+	for (unsigned int i = 0; i < count; i++) {
+		int fd = tcp_socket();
+
+		connect_to(fd, to);
+		send_all(fd, request, length);
+		receive_all(fd, answer, ANSWER_LENGTH);
+	}
+	until_input_ends("kept");
+}
+
+/* A process of the crowd; `folder`: the cgroup that it makes for itself, or NULL. Ends with the pipe. */
+static void stand(int pipe_end, const char *folder)
+{
+	char path[512], byte;
+
+	if (folder) {
+		FILE *members;
+
+		check(mkdir(folder, 0755), folder);
+		snprintf(path, sizeof(path), "%s/cgroup.procs", folder);
+		members = fopen(path, "w");
+		if (!members || fputs("0", members) < 0 || fclose(members))
+			fail(path);
+		check(unshare(CLONE_NEWNET), "unshare");
+	}
+	check(write(STDOUT_FILENO, ".", 1), "write");
+	while (read(pipe_end, &byte, 1) > 0)
+		;
+	_exit(0);
+}
+
+static void crowd(unsigned int count, const char *cgroup)
+{
+	int pipe_ends[2], ready[2], out = dup(STDOUT_FILENO);
+	char folder[256], byte;
+
+	if (pipe(pipe_ends) || pipe(ready) || dup2(ready[1], STDOUT_FILENO) < 0)
+		fail("pipe");
+	for (unsigned int i = 0; i < count; i++) {
+		snprintf(folder, sizeof(folder), "%s/imds-bench-%d-%u", cgroup ? cgroup : "", getpid(), i);
+		if (check(fork(), "fork") == 0) {
+			close(pipe_ends[1]);
+			stand(pipe_ends[0], cgroup ? folder : NULL);
+		}
+	}
+	close(ready[1]);
+	check(dup2(out, STDOUT_FILENO), "dup2");
+	for (unsigned int i = 0; i < count; i++) {
+		if (read(ready[0], &byte, 1) != 1)
+			fail("a process of the crowd");
+	}
+	until_input_ends("there");
+	close(pipe_ends[1]);
+	wait_for_workers();
+	for (unsigned int i = 0; cgroup && i < count; i++) {
+		snprintf(folder, sizeof(folder), "%s/imds-bench-%d-%u", cgroup, getpid(), i);
+		/* Busy for a moment after its last process has ended. */
+		for (int tries = 0; rmdir(folder) && tries < 100; tries++)
+			usleep(10000);
+	}
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- */
 
 static unsigned int number(const char *text, unsigned int least)
@@ -405,6 +532,14 @@ int main(int argc, char **argv)
 		round_trips(number(argv[2], 1));
 	} else if (argc == 3 && strcmp(mode, "connects") == 0) {
 		connects(number(argv[2], 1));
+	} else if (argc == 3 && strcmp(mode, "bulk") == 0) {
+		bulk(number(argv[2], 1));
+	} else if (argc == 5 && strcmp(mode, "keep") == 0) {
+		struct sockaddr_in to = address_of(argv[2], number(argv[3], 1));
+
+		keep(&to, argv[2], number(argv[4], 1));
+	} else if ((argc == 3 || argc == 4) && strcmp(mode, "crowd") == 0) {
+		crowd(number(argv[2], 1), argv[3]);
 	} else {
 		fprintf(stderr, "usage: see the top of traffic.c\n");
 		return 2;
