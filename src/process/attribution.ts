@@ -150,13 +150,17 @@ export class Attributor {
   forFlow(flow: FlowIdentity): Attribution {
     const key = keyOfFlow(flow);
     const known = this.#connections.get(key);
-    if (known !== undefined) return known.attribution;
+    if (known !== undefined && !isUnfinished(known)) return known.attribution;
     const early = flow.cookie === 0n ? this.#takeEarlyOwner?.(flow) : undefined;
     const described =
       (early && this.#describeEarly(flow, early)) ?? this.#searches.run(() => this.#describeOwner(flow));
-    if (described === undefined) return NO_TIME;
-    // What was not found for want of time is looked for again, when there is time.
-    if (described.attribution.detail !== 'lookup_limit') this.#connections.set(key, described);
+    // What was not found for want of time is looked for again, when there is time; until then what was found stands.
+    if (described === undefined || (described.attribution.how === 'none' && known !== undefined)) {
+      return known?.attribution ?? NO_TIME;
+    }
+    if (described.attribution.how !== 'none' || described.attribution.detail !== 'lookup_limit') {
+      this.#connections.set(key, described);
+    }
     return described.attribution;
   }
 
@@ -345,6 +349,10 @@ const SHARED_BYTES: Weight<Described> = {
   take: (described) => (described.connections++ === 0 ? described.bytes : 0),
   giveBack: (described) => (--described.connections === 0 ? described.bytes : 0),
 };
+
+/** The holder of the socket was found, and there was no time to see who else holds it. */
+const isUnfinished = ({ attribution: { how, detail } }: Described): boolean =>
+  how === 'procfs' && detail === 'lookup_limit';
 
 const NO_TIME: Attribution = { how: 'none', detail: 'lookup_limit' };
 const UNKNOWN_START = { startTicks: -1, parentPid: 0 };

@@ -50,6 +50,11 @@ const SHARING = { share: 0.1, burstMs: 100 };
 const NEWEST = 32;
 /** Of a process with more open files than this only so many are looked at. */
 const MAX_OPEN_FILES = 4096;
+/**
+ * Processes with more open files than this come last: looking at thousands of links takes as long as looking at hundreds of
+ * other processes, and any local user can have some with thousands.
+ */
+const FEW_OPEN_FILES = 128;
 
 /**
  * Finds the process that holds a connection's socket: from the addresses to the socket's inode by asking each network
@@ -254,7 +259,10 @@ class Holders {
   readonly #link: string;
   readonly #near: number[] = [];
   readonly #far: number[] = [];
+  /** Those of them that were passed over, for they have many open files. */
+  readonly #large: number[] = [];
   #next = 0;
+  #nextLarge = 0;
 
   constructor(
     private readonly proc: ProcReader,
@@ -276,12 +284,14 @@ class Holders {
   next(deadline: number): Holder | undefined {
     for (;;) {
       const pid = this.#nextPid();
-      if (pid === undefined) return undefined;
+      const large = pid === undefined ? this.#large[this.#nextLarge] : undefined;
+      if (pid === undefined && large === undefined) return undefined;
       if (performance.now() > deadline) {
         this.late = true;
         return undefined;
       }
-      const holder = this.#holds(pid);
+      if (large !== undefined) this.#nextLarge++;
+      const holder = pid === undefined ? this.#holds(large!, MAX_OPEN_FILES) : this.#holds(pid, FEW_OPEN_FILES);
       if (holder === undefined) continue;
       this.found.push(holder);
       return holder;
@@ -300,9 +310,13 @@ class Holders {
     return this.found.length > 0 ? undefined : this.#far[at - this.#near.length];
   }
 
-  #holds(pid: number): Holder | undefined {
+  #holds(pid: number, most: number): Holder | undefined {
     const deniedBefore = this.proc.denied;
-    const { names, more } = this.proc.openFiles(pid, MAX_OPEN_FILES);
+    const { names, more } = this.proc.openFiles(pid, most);
+    if (more && most < MAX_OPEN_FILES) {
+      this.#large.push(pid);
+      return undefined;
+    }
     if (more) this.late = true;
     // The newest file is mostly the last.
     for (let i = names.length - 1; i >= 0 && this.proc.denied === deniedBefore; i--) {

@@ -373,6 +373,23 @@ describe('a connection without a connect record', () => {
     console.log(`look-up of a connection from before the start: ${first.toFixed(2)} ms`);
   });
 
+  it('keeps its process where there was no time to see who else has it, and none to look again', async () => {
+    const child = start(cleanUp, PYTHON, [
+      '-c',
+      'import socket\ns=socket.create_server(("127.0.0.1",0))\nc=socket.create_connection(s.getsockname())\nprint(c.getsockname()[1], s.getsockname()[1], flush=True)\ninput()',
+    ]);
+    const [localPort, remotePort] = (await child.line(0)).split(' ').map(Number) as [number, number];
+    const addresses = { localAddress: '127.0.0.1', localPort, remoteAddress: '127.0.0.1', remotePort };
+    const attributor = new Attributor({ searchTimes: { ...NO_HURRY, sharedMs: -1 } });
+    const attribution = attributor.forFlow(flow(5n, addresses));
+    expect(attribution).toMatchObject({ how: 'procfs', detail: 'lookup_limit', process: { pid: child.pid } });
+    child.process.kill('SIGKILL');
+    await child.ended();
+    // It is looked for again, and not found any more: a cookie is that of one socket.
+    expect(attributor.forFlow(flow(5n, addresses))).toBe(attribution);
+    expect(attributor.forFlow(flow(6n, addresses))).toEqual({ how: 'none', detail: 'exited' });
+  });
+
   it('is attributed to who was found as its SYN was captured, though gone since', () => {
     const early = {
       pid: 999_999_999,

@@ -415,6 +415,22 @@ describe('SocketOwners on a large host (recorded tree)', () => {
     const owner = new SocketOwners(new ProcReader(root), NO_HURRY).find(addresses, 0n, 0n);
     expect(owner).toEqual({ holder: { pid: 990, startTicks: 990 }, limits: 'lookup_limit' });
   });
+
+  it('looks at a process with very many files last, however new it is', () => {
+    const looks: [pid: number, most: number][] = [];
+    class Watched extends ProcReader {
+      override openFiles(pid: number, most: number): { names: string[]; more: boolean } {
+        looks.push([pid, most]);
+        return super.openFiles(pid, most);
+      }
+    }
+    new SocketOwners(new Watched(root), NO_HURRY).find(addresses, 0n, 0n);
+    const at = (pid: number, thorough: boolean): number =>
+      looks.findIndex(([who, most]) => who === pid && most > 1000 === thorough);
+    expect(at(1500, false)).toBeLessThan(at(990, false));
+    expect(at(1500, true)).toBeGreaterThan(at(990, false));
+    expect(looks.filter(([, most]) => most > 1000).map(([pid]) => pid)).toEqual([1500]);
+  });
 });
 
 describe('processes that may not be looked into', () => {
