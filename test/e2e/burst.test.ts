@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import type { JournalEntry } from '../../src/lab/journal.js';
 import { inNamespace } from '../../src/lab/netns.js';
+import { lostBy } from './support/accounting.js';
 import { Dialogue } from './support/child.js';
 import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel } from './support/kernel.js';
@@ -44,17 +45,6 @@ function expectCounted(tracer: Tracer, counts: Counts): void {
   expect(packets_seen).toBe(counts.all);
   expect(packets_captured + ring_dropped).toBe(counts.telling);
   expect(packets_passed_over).toBe(counts.all - counts.telling);
-}
-
-/** What `capture-loss` events say together, by where it was lost. */
-function lostBy(tracer: Tracer): Record<string, number> {
-  const sum: Record<string, number> = {};
-  for (const { event, log, imds } of tracer.events()) {
-    if (event.action !== 'capture-loss') continue;
-    expect(log.level).toBe('ERROR');
-    for (const [where, count] of Object.entries(imds!.lost!)) sum[where] = (sum[where] ?? 0) + count;
-  }
-  return sum;
 }
 
 /** Worker and number of a burst's request. */
@@ -114,7 +104,7 @@ describeOnKernel('bursts', () => {
     // The last FIN may meet a socket in TIME_WAIT, which no program sees: at most one packet a connection.
     expect(counts.telling - stats.packets_captured).toBeLessThanOrEqual(stats.connections);
     expect(counts.telling - stats.packets_captured).toBeGreaterThanOrEqual(0);
-    expect(lostBy(tracer)).toEqual({});
+    expect(lostBy(tracer.events())).toEqual({});
   });
 
   test('while the tracer is stopped: what its small ring can not take is counted to the packet, and said', async () => {
@@ -145,7 +135,10 @@ describeOnKernel('bursts', () => {
     const { ring_dropped, connects_dropped, requests } = statsOf(tracer);
     expect(counts.telling).toBe(2 * total + 4); // a packet each, SYN and FIN of both sides
     expect(ring_dropped).toBeGreaterThan(total);
-    expect(lostBy(tracer)).toEqual({ ring: ring_dropped, ...(connects_dropped > 0 && { connect: connects_dropped }) });
+    expect(lostBy(tracer.events())).toEqual({
+      ring: ring_dropped,
+      ...(connects_dropped > 0 && { connect: connects_dropped }),
+    });
     expect(end.status).toBe(4);
     expect(
       tracer
@@ -171,7 +164,7 @@ describeOnKernel('bursts', () => {
     const stats = statsOf(tracer);
     expect(stats.packets_seen).toBe(stats.packets_captured + stats.ring_dropped + stats.packets_passed_over);
     expect(counts.telling - stats.packets_captured - stats.ring_dropped).toBeLessThanOrEqual(120);
-    const lost = lostBy(tracer);
+    const lost = lostBy(tracer.events());
     expect(lost['ring'] ?? 0).toBe(stats.ring_dropped);
     expect(lost['connect'] ?? 0).toBe(stats.connects_dropped);
     expect(stats.ring_dropped).toBeGreaterThan(0);

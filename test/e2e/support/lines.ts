@@ -17,6 +17,9 @@ interface Progress<T> {
 export class JsonLines<T> {
   readonly #files = new Map<number, Progress<T>>();
 
+  /** @param torn lines that are no JSON are left out: somebody was killed while he wrote one */
+  constructor(private readonly torn = false) {}
+
   /** All objects of the file up to now. The array is the reader's own and grows with the next call. */
   read(file: string): readonly T[] {
     let fd: number;
@@ -40,7 +43,13 @@ export class JsonLines<T> {
       known.offset += length;
       const lines = (known.rest + known.decoder.write(more.subarray(0, length))).split('\n');
       known.rest = lines.pop()!;
-      for (const line of lines) known.objects.push(JSON.parse(line) as T);
+      for (const line of lines) {
+        try {
+          known.objects.push(JSON.parse(line) as T);
+        } catch (error) {
+          if (!this.torn) throw error;
+        }
+      }
       return known.objects;
     } finally {
       closeSync(fd);

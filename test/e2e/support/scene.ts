@@ -7,6 +7,7 @@ import type { JournalEntry } from '../../../src/lab/journal.js';
 import { type Lab, startLab } from '../../../src/lab/lab.js';
 import { inNamespace } from '../../../src/lab/netns.js';
 import type { LabEndpoint, ServiceMode } from '../../../src/lab/service.js';
+import { expectNoneMissing } from './accounting.js';
 import { CleanupStack } from './cleanup.js';
 import { JsonLines } from './lines.js';
 import { type Finished, type RunOptions, run, runOk } from './run.js';
@@ -33,7 +34,8 @@ export interface Scene {
   runOk(argv: readonly string[], options?: RunOptions): Promise<Finished>;
   /**
    * Starts the built tracer with a log directory of its own and `--provider` for each of the scene's. Its `requests` are
-   * those of the client namespace.
+   * those of the client namespace. Its `stop` rejects where a request that the service has received until then is no event
+   * and nothing is counted as lost.
    */
   startTracer(args?: readonly string[], env?: NodeJS.ProcessEnv): Promise<Tracer>;
   close(): Promise<void>;
@@ -50,11 +52,12 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
     const lines = new JsonLines<JournalEntry>();
     const netns = statSync(`/var/run/netns/${lab.clientNamespace}`).ino;
     const inClient = (argv: readonly string[]) => inNamespace(lab.clientNamespace, argv);
+    const journaled = () => [...lines.read(journal)];
     return {
       lab,
       folder,
       cleanup,
-      journal: () => [...lines.read(journal)],
+      journal: journaled,
       run: (argv, how) => run(inClient(argv), how),
       runOk: (argv, how) => runOk(inClient(argv), how),
       startTracer: async (args = [], env = {}) => {
@@ -67,7 +70,14 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
         cleanup.defer('stop the tracer', () => tracer.stop());
         // The tracer sees the whole machine: its own clients of a real service, and other labs. What has no process stays.
         const ours = ({ imds }: EcsEvent) => imds?.netns === undefined || imds.netns === netns;
-        return { ...tracer, requests: () => tracer.requests().filter(ours) };
+        const before = journaled().length;
+        const stop = async () => {
+          const received = journaled().slice(before);
+          const end = await tracer.stop();
+          expectNoneMissing(tracer.events(), received);
+          return end;
+        };
+        return { ...tracer, requests: () => tracer.requests().filter(ours), stop };
       },
       close: () => cleanup.run(),
     };

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TracerStats } from '../../../src/output/types.js';
+import { expectBalanced } from './accounting.js';
 import { JsonLines } from './lines.js';
 import { until } from './wait.js';
 
@@ -73,7 +74,7 @@ export interface Tracer {
   stdout(): string;
   stderr(): string;
   kill(signal: NodeJS.Signals): void;
-  /** Sends SIGTERM and resolves when the tracer has ended. May be called again. */
+  /** Sends SIGTERM and resolves when the tracer has ended; rejects where its accounts don't balance. May be called again. */
   stop(): Promise<TracerEnd>;
 }
 
@@ -84,9 +85,12 @@ export interface TracerOptions {
   env?: NodeJS.ProcessEnv;
   /** Changes the command, to start the tracer in a network namespace or with fewer rights. The pid must stay its own. */
   wrap?: (argv: readonly string[]) => readonly string[];
+  /** The log directory may hold lines that an earlier tracer was killed over. */
+  torn?: boolean;
 }
 
 export const isRequest = ({ event }: EcsEvent): boolean => event.action === 'imds-request';
+const isStart = ({ event }: EcsEvent): boolean => event.action === 'tracer-started';
 
 /** The counters at the end, of a tracer that has stopped. */
 export function statsOf(tracer: Tracer): TracerStats {
@@ -96,8 +100,13 @@ export function statsOf(tracer: Tracer): TracerStats {
   return stopped.imds.stats;
 }
 
-/** Starts the built tracer and resolves once it has written `tracer-started`. */
-export async function startTracer({ logDir, args = [], env, wrap = (argv) => argv }: TracerOptions): Promise<Tracer> {
+/** Starts the built tracer and resolves once it has written a `tracer-started` of its own. */
+export async function startTracer(options: TracerOptions): Promise<Tracer> {
+  const { logDir, args = [], env, wrap = (argv) => argv } = options;
+  const lines = new JsonLines<EcsEvent>(options.torn);
+  const events = () => logFiles(logDir, 'imds-events').flatMap((file) => lines.read(file));
+  const starts = () => events().filter(isStart).length;
+  const startsBefore = starts();
   const command = wrap([process.execPath, MAIN, 'trace', '--log-dir', logDir, ...args]);
   const child = spawn(command[0]!, command.slice(1), {
     env: { ...process.env, ...env },
@@ -116,12 +125,10 @@ export async function startTracer({ logDir, args = [], env, wrap = (argv) => arg
     end = { status, signal, stdout, stderr };
   });
 
-  const lines = new JsonLines<EcsEvent>();
-  const events = () => logFiles(logDir, 'imds-events').flatMap((file) => lines.read(file));
   const stop = async () => {
     if (end === undefined) child.kill('SIGTERM');
     try {
-      return await until(
+      await until(
         () => `the tracer's end after SIGTERM; it said:\n${stderr}`,
         () => end,
       );
@@ -129,13 +136,17 @@ export async function startTracer({ logDir, args = [], env, wrap = (argv) => arg
       child.kill('SIGKILL');
       throw error;
     }
+    // A log directory may have the lines of earlier ones, and one that was killed has said no last word.
+    const all = events();
+    if (end!.signal === null) expectBalanced(all.slice(all.findLastIndex(isStart)));
+    return end!;
   };
   try {
     await until(
       () => `\`tracer-started\`; the tracer said:\n${stderr}`,
       () => {
         if (end !== undefined) throw new Error(`the tracer ended with ${end.signal ?? end.status}:\n${stderr}`);
-        return events().some(({ event }) => event.action === 'tracer-started');
+        return starts() > startsBefore;
       },
     );
   } catch (error) {
