@@ -38,6 +38,8 @@ const NEEDS = [
   { command: 'zstd', apt: 'zstd', dnf: 'zstd', test: true },
   { command: 'logrotate', apt: 'logrotate', dnf: 'logrotate', test: true },
   { command: 'openssl', apt: 'openssl', dnf: 'openssl', test: true },
+  { command: 'faketime', apt: 'faketime', dnf: 'libfaketime', test: true },
+  { command: 'mkfs.ext4', apt: 'e2fsprogs', dnf: 'e2fsprogs', test: true },
   { command: 'chromium', apt: 'chromium?', dnf: 'chromium?', test: true }, // Ubuntu has none
   { clangLibrary: 'fuzzer', apt: 'libclang-rt-dev', dnf: 'compiler-rt?', test: true },
   { library: 'libasan', apt: 'libgcc-12-dev|libgcc-13-dev|libgcc-14-dev', dnf: 'libasan libubsan', test: true },

@@ -106,7 +106,17 @@ const lastWrite = (folder: string): number =>
 function readCounters(log: string): FinalCounters {
   const line = readFileSync(log, 'utf8').trimEnd().split('\n').at(-1) ?? '';
   if (!line.includes('tracer-stopped')) throw new Error(`the tracer did not say that it stopped: ${line}`);
-  return Object.fromEntries([...line.matchAll(/ ([a-z_]+):(\d+)/g)].map(([, name, value]) => [name, Number(value)]));
+  const counters = Object.fromEntries(
+    [...line.matchAll(/ ([a-z_]+):(\d+)/g)].map(([, name, value]) => [name, Number(value)] as const),
+  );
+  const {
+    packets_seen: seen,
+    packets_captured: captured,
+    ring_dropped: dropped,
+    packets_passed_over: passed,
+  } = counters;
+  if (seen !== captured! + dropped! + passed!) throw new Error(`packets seen and accounted for differ: ${line}`);
+  return counters;
 }
 
 /**

@@ -39,7 +39,7 @@ const SIZE = FULL
       storm: 20_000,
       nets: 500,
     }
-  : { idle: 18_000, head: 2_000, syn: 500, flood: 10, floodBytes: 1 << 20, raw: 2_000, storm: 500, nets: 20 };
+  : { idle: 17_000, head: 2_000, syn: 500, flood: 10, floodBytes: 1 << 20, raw: 2_000, storm: 500, nets: 20 };
 const PER_PROCESS = 10_000;
 const LONG_MS = 600_000;
 
