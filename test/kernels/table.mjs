@@ -43,7 +43,7 @@ export function formatTable(rows) {
   const lists = rows.flatMap((row) => [
     ...(row.doctor?.checks ?? [])
       .filter(({ ok }) => !ok)
-      .map(({ check, detail }) => `${row.name}: no ${check}: ${detail}\n`),
+      .map(({ check, detail }) => `${row.name}: no ${check}: ${detail.split('\n', 1)[0]}\n`),
     ...row.cases
       .filter(({ status }) => SKIPPED.includes(status))
       .map(({ fullName }) => `${row.name}: skipped: ${fullName}\n`),

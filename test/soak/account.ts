@@ -7,8 +7,10 @@ export class Account {
   duplicates = 0;
   /** Events whose process is another than the one that sent the request, or none. */
   wrongProcess = 0;
-  /** Events with another verdict than `normal_mode` for even numbers and `hardened` for odd ones, or without an answer. */
+  /** Events with another verdict than `normal_mode` for even numbers and `hardened` for odd ones, or with another status. */
   wrongVerdict = 0;
+  /** Events without a status: the answer came later than the second for which an event waits. No fault on a busy machine. */
+  late = 0;
   /** Events of other requests: other clients of this machine's. */
   foreign = 0;
 
@@ -42,7 +44,9 @@ export class Account {
     this.events++;
     if (!line.includes(`"process":{"pid":${match![2]},`)) this.wrongProcess++;
     const verdict = number % 2 === 0 ? '"verdict":"normal_mode"' : '"verdict":"hardened"';
-    if (!line.includes(verdict) || !line.includes('"status_code":200')) this.wrongVerdict++;
+    const hasStatus = line.includes('"status_code":');
+    if (!hasStatus) this.late++;
+    if (!line.includes(verdict) || (hasStatus && !line.includes('"status_code":200'))) this.wrongVerdict++;
   }
 }
 

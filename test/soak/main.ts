@@ -198,6 +198,7 @@ async function soak(): Promise<boolean> {
         `${((cpu * 1e6) / requests).toFixed(0)} us of the tracer's CPU each`,
       `events: ${account.events}; missing ${account.missing}, twice ${account.duplicates}, ` +
         `of another process ${account.wrongProcess}, with another verdict ${account.wrongVerdict}; ` +
+        `with an answer after more than 1 s ${account.late}; ` +
         `of others on this machine ${account.foreign}`,
       `packets: ${counters['packets_seen']} seen = ${counters['packets_captured']} captured + ` +
         `${counters['ring_dropped']} dropped + ${counters['packets_passed_over']} passed over: ${identity ? 'yes' : 'NO'}`,
