@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { seesNamespaceOnly } from '../capture/description.js';
 import { usageError } from '../errors.js';
 import type { LiveOutcome } from '../live.js';
 import { duration } from '../output/figures.js';
@@ -155,6 +156,8 @@ export class Audit {
     return {
       write: (event) => {
         const observed = fromShown(event, this.#options.host);
+        if (observed.kind === 'started' && seesNamespaceOnly(observed.sourceDetail))
+          this.#notes.note('cgroup_namespace');
         if (observed.kind !== 'request') return;
         const counted = this.#clients.add(observed);
         const normal = observed.verdict === 'normal_mode';

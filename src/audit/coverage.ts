@@ -33,6 +33,8 @@ export const COVERAGE = {
   unreadable_log: (n) => `${n} lines of the logs are no events of the tracer`,
   pcap_source: () =>
     'libpcap sees one network namespace only, and finds processes after the fact: the eBPF source sees all',
+  cgroup_namespace: () =>
+    'the tracer ran in a cgroup namespace, as in a container: processes outside of it were not seen',
   source_interrupted: (_, detail) => `the source could not capture for some of the time${detail}`,
   not_traced: (n, detail) => `the audit was not running ${n === 1 ? 'once' : `${n} times`}${detail}`,
   ended_early: (_, detail) => `the audit was ended before its time was over${detail}`,

@@ -2,6 +2,7 @@ import { CoverageNotes } from '../audit/coverage.js';
 import type { Observation, ObservedHost, RequestObservation } from '../audit/observation.js';
 import type { AuditVerdict } from '../audit/types.js';
 import { NO_TOKENS, noTokenWorks, type TokenCounts } from '../audit/verdict.js';
+import { seesNamespaceOnly } from '../capture/description.js';
 import type { TracerStats } from '../output/types.js';
 
 /** Hosts that are told apart; requests of further ones count as one host's. */
@@ -33,6 +34,8 @@ interface Run {
   /** By the same names, what single events told of. */
   losses: Record<string, number>;
   pcap: boolean;
+  /** It saw a cgroup namespace only. */
+  namespaced: boolean;
   /** A process was recorded as it connected, which only the eBPF source can do. */
   connect: boolean;
   /** Events by number: how many, the lowest and the highest. */
@@ -132,6 +135,7 @@ class HostSums {
       case 'started': {
         run.started = true;
         run.pcap ||= observation.source === 'pcap';
+        run.namespaced ||= seesNamespaceOnly(observation.sourceDetail);
         const traced = [...observation.providers].sort().join(' ');
         if (run.traced !== undefined && run.traced !== traced) run.reconfigured++;
         run.traced = traced;
@@ -162,6 +166,7 @@ class HostSums {
       run.last = Math.max(run.last, other.last);
       run.started ||= other.started;
       run.pcap ||= other.pcap;
+      run.namespaced ||= other.namespaced;
       run.connect ||= other.connect;
       run.events += other.events;
       run.lowest = Math.min(run.lowest, other.lowest);
@@ -203,6 +208,7 @@ class HostSums {
       raise(counters, run.losses);
       notes.counters(counters);
       if (Object.keys(run.counters).length === 0) notes.note('no_counters');
+      if (run.namespaced) notes.note('cgroup_namespace');
       if (run.pcap) notes.note('pcap_source');
       else if (!run.started && !run.connect) notes.note('source_unknown');
       notes.note('reconfigured', run.reconfigured);
@@ -281,6 +287,7 @@ class HostSums {
       counters: {},
       losses: {},
       pcap: false,
+      namespaced: false,
       connect: false,
       events: 0,
       lowest: Number.POSITIVE_INFINITY,

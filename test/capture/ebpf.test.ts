@@ -14,6 +14,7 @@ import {
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { seesNamespaceOnly } from '../../src/capture/description.js';
 import { openEbpf, probeHost } from '../../src/capture/ebpf.js';
 import type { CaptureRecord, CaptureSource, ConnectRecord } from '../../src/capture/types.js';
 import {
@@ -522,7 +523,10 @@ while s.recv(4096): pass`;
         withCgroup2(async (root) => {
           const { description, text } = await contained(root, 'true');
           if (socketsHaveAClass) expect(text).toMatch(/^self-test: /);
-          else expect(description).toMatch(/of this cgroup namespace only: processes outside of it are not seen/);
+          else {
+            expect(description).toMatch(/of this cgroup namespace only: processes outside of it are not seen/);
+            expect(seesNamespaceOnly(description!)).toBe(true);
+          }
         }));
 
       it("finds the host's tree, wherever it is mounted, and sees all", () =>

@@ -200,6 +200,11 @@ describe('a report', () => {
       [run('web-1', [{ verdict: 'hardened' }])].flatMap((lines) => [...lines, lines[1]!]),
       'lines_repeated',
     ],
+    [
+      'the tracer saw a cgroup namespace only',
+      [started({}, 'ebpf (of this cgroup namespace only)'), request({ verdict: 'hardened' }), stopped({})],
+      'cgroup_namespace',
+    ],
     ['the tracer left no counters', [started(), request({ verdict: 'hardened' })], 'no_counters'],
     [
       'the start, which names the source, was rotated away',
