@@ -87,21 +87,28 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     // Killed between its last save and its result, an audit has nothing left to trace.
     if (state.remainingMs > 0) await traceFor(options, state, view, context);
     const early = state.endedEarly;
-    // A kill while the inventory is taken loses nothing.
-    await state.save();
+    // A kill while the inventory is taken loses nothing. On a full disk, what a day has found is at least shown.
+    let trouble: unknown;
+    const noteTrouble = (error: unknown): void => {
+      trouble ??= error;
+    };
+    await state.save().catch(noteTrouble);
     const { items, complete } = early || options.skipInventory ? NO_INVENTORY : await inventoryOf(options, view);
     const result = state.result(items, complete);
-    await folder.write('audit.json', auditJson(result));
-    await folder.write('audit.ocsf.ndjson', auditFindings(result, context));
-    await folder.write('audit.html', renderHtml(result, { version }));
-    if (!early) await state.forget();
+    const write = async (): Promise<void> => {
+      await folder.write('audit.json', auditJson(result));
+      await folder.write('audit.ocsf.ndjson', auditFindings(result, context));
+      await folder.write('audit.html', renderHtml(result, { version }));
+      if (!early) await state.forget();
+    };
+    await write().catch(noteTrouble);
     view?.close();
     if (!options.quiet) {
-      process.stdout.write(
-        `${auditText(result, { colour: inColour(process.stdout) })}\nReport: ${escapeText(out)}/audit.html and audit.json\n`,
-      );
+      process.stdout.write(auditText(result, { colour: inColour(process.stdout) }));
+      if (trouble === undefined) process.stdout.write(`\nReport: ${escapeText(out)}/audit.html and audit.json\n`);
       if (early) process.stdout.write('Start it again with the same --out to go on with the time that is left.\n');
     }
+    if (trouble !== undefined) throw trouble;
     return STATUSES[result.verdict];
   } finally {
     view?.close();

@@ -1,5 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -259,6 +268,17 @@ describeOnKernel('an audit', () => {
     });
     expect(again.result().coverage.details.map(({ code, count }) => [code, count])).toEqual([['not_traced', 1]]);
     expect(stateOf(first.out)).toBeUndefined();
+  });
+
+  test('whose directory has gone shows its result all the same', async () => {
+    const audit = start(normal, ['--duration', '4s']);
+    await capturing(audit);
+    await normal.runOk(['bash', goodScript(normal)]);
+    rmSync(audit.out, { recursive: true });
+    const { status, stdout, stderr } = await audit.ended;
+    expect({ status, stderr }).toMatchObject({ status: 2, stderr: expect.stringContaining('IMDS_AUDIT_DIR') });
+    expect(stdout).toContain('Requests: 2 of 1 clients');
+    expect(stdout).not.toContain('Report:');
   });
 
   test('ended early says so, and keeps its state for going on', async () => {
