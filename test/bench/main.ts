@@ -21,7 +21,8 @@ import { unrelated } from './unrelated.js';
 /*
  * What tracing costs, each figure beside a yardstick of the same run: npm run bench [-- --quick] [--json] [--only NAME]
  *
- * Times are told, not judged: the exit status is 0 whatever they are, for a busy machine is no fault of the tracer's.
+ * Times are told, not judged: the exit status is 0 whatever they are, for a busy machine is no fault of the tracer's. It is 1
+ * where something could not be measured; what could be is in the table.
  */
 
 /** In --quick, and otherwise. */
@@ -84,7 +85,12 @@ try {
     if (measurement === undefined)
       throw new Error(`--only ${name}: it is one of ${Object.keys(MEASUREMENTS).join(', ')}`);
     const begun = performance.now();
-    rows.push(...(await measurement.run(field, amount(measurement.rounds), amount(measurement.requests ?? [0, 0]))));
+    try {
+      rows.push(...(await measurement.run(field, amount(measurement.rounds), amount(measurement.requests ?? [0, 0]))));
+    } catch (error) {
+      process.stderr.write(`${name} could not be measured: ${(error as Error).message}\n`);
+      process.exitCode = 1;
+    }
     process.stderr.write(`${name}: ${((performance.now() - begun) / 1000).toFixed(1)} s\n`);
   }
 } finally {
