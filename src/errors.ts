@@ -32,3 +32,6 @@ export const usageError = (code: `IMDS_${string}`, message: string, remedy?: str
 /** This host can't capture: exit status 3. */
 export const captureError = (code: `IMDS_${string}`, message: string, remedy?: string): TracerError =>
   new TracerError(code, ExitCode.cannotCapture, message, remedy);
+
+/** What was thrown, in words, whatever it is. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

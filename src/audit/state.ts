@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TracerError, usageError } from '../errors.js';
+import { messageOf, TracerError, usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 import { writeWhole } from '../output/whole-file.js';
 import { ProcReader } from '../process/proc.js';
@@ -153,8 +153,6 @@ function isState(value: unknown): value is AuditState {
 
 /** What Date takes (ECMA-262, time values). */
 const isTime = (value: unknown): boolean => typeof value === 'number' && Math.abs(value) <= 8.64e15;
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const unreadable = (path: string, why: string): TracerError =>
   usageError(

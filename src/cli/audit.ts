@@ -6,7 +6,7 @@ import { ProgressView } from '../audit/progress.js';
 import { AuditFolder } from '../audit/state.js';
 import { auditText } from '../audit/text.js';
 import type { AuditResult, AuditVerdict, InventoryEntry } from '../audit/types.js';
-import { ExitCode, type ExitStatus } from '../errors.js';
+import { ExitCode, type ExitStatus, messageOf } from '../errors.js';
 import { takeInventory } from '../inventory/take.js';
 import { type Lab, startLab } from '../lab/lab.js';
 import { LiveSession } from '../live.js';
@@ -206,7 +206,7 @@ async function inventoryOf({ provider }: AuditOptions, view: ProgressView | unde
   try {
     return await takeInventory({ providers: provider, limits: { time: INVENTORY_MS }, signal: cancel.signal });
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     process.stderr.write(`imds-tracer: no inventory: ${escapeText(why)}\n`);
     return NO_INVENTORY;
   } finally {

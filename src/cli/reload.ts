@@ -1,4 +1,4 @@
-import { TracerError } from '../errors.js';
+import { messageOf, TracerError } from '../errors.js';
 import { ROWS, type TraceOptions } from './options.js';
 
 /** Something that can change while the tracer runs. */
@@ -76,6 +76,6 @@ export async function reload(
 
 /** One line of what went wrong, for people. */
 export function explain(error: unknown): string {
-  if (!(error instanceof TracerError)) return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof TracerError)) return messageOf(error);
   return `${error.message} [${error.code}]${error.remedy === undefined ? '' : `: ${error.remedy}`}`;
 }

@@ -1,6 +1,7 @@
 import { close, fstatSync, fsync, write, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../errors.js';
 
 /** Blocks wait for a slow disk up to this many bytes a file; what comes on top is dropped and counted. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
@@ -240,7 +241,7 @@ export class BlockWriter {
   #failed(error: unknown): void {
     if (this.#outage === undefined) {
       this.#outage = { since: performance.now(), lost: this.lost };
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       this.say(`${this.files.path} can't be written, and is tried again each second: ${why}`);
     }
     if (!NO_ROOM.has((error as NodeJS.ErrnoException | null)?.code)) {

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { ExitCode, TracerError } from '../errors.js';
+import { ExitCode, messageOf, TracerError } from '../errors.js';
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 
@@ -126,8 +126,6 @@ function makeDirectory(path: string): boolean {
     return true;
   }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const isRefused = (error: unknown): boolean => (error as NodeJS.ErrnoException | undefined)?.code === 'EACCES';
 

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { messageOf } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 import { Gathered, type GatheredJson, type Period } from './gather.js';
 import { readLines } from './lines.js';
@@ -60,7 +61,7 @@ export async function readGroups(
     try {
       await readLines(path, reader);
     } catch (error) {
-      problems.push(escapeText(`${path}: ${error instanceof Error ? error.message : String(error)}`));
+      problems.push(escapeText(`${path}: ${messageOf(error)}`));
     }
     if (stopped) {
       problems.push('it was stopped before the end of the logs');

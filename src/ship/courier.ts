@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../errors.js';
 import { Backoff } from './backoff.js';
 import { type Sender, ShipFailure } from './sender.js';
 import type { Batch, Position, Spool } from './spool.js';
@@ -222,5 +223,3 @@ export class Courier {
 
 /** Before the receiver's own limits are known. */
 const FIRST_BATCH = { maxRecords: 64, maxBytes: 64 * 1024 };
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

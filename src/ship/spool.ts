@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
-import { TracerError, usageError } from '../errors.js';
+import { messageOf, TracerError, usageError } from '../errors.js';
 import { PrivateDirectory } from '../output/private-directory.js';
 import { frameRecord, MAX_FRAMED_BYTES, MAX_RECORD_BYTES, parseRecords, payloadOf, scanRecords } from './records.js';
 import { lockSpool, unlockSpool } from './spool-lock.js';
@@ -555,6 +555,6 @@ function openDirectory(path: string): PrivateDirectory {
 const unusable = (path: string, error: unknown): TracerError =>
   usageError(
     'IMDS_SHIP_SPOOL',
-    `cannot use ${path} as a spool: ${error instanceof Error ? error.message : String(error)}`,
+    `cannot use ${path} as a spool: ${messageOf(error)}`,
     'Give another directory with --spool-dir, or remove what is there.',
   );
