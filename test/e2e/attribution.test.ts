@@ -18,6 +18,9 @@ const ID = '/latest/instance_id';
 /** Where the cgroup v2 tree is mounted, if it is. */
 const cgroupRoot = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8'))?.[1];
 
+/** Looking through `/proc` may take a part of the time only, which is soon used up where the processor is emulated. */
+const hadNoTime = ({ imds }: EcsEvent): boolean => PATIENCE > 1 && imds?.attribution_detail === 'lookup_limit';
+
 describeOnKernel('who it was', () => {
   let scene: Scene;
   let tracer: Tracer;
@@ -169,7 +172,8 @@ describeOnKernel('who it was', () => {
 
       const events = late.requests();
       expect(events.map(({ url }) => url!.query)).toEqual(['after', 'again', 'third']);
-      for (const event of events) {
+      const found = events.filter((event) => !hadNoTime(event));
+      for (const event of found) {
         expect(event).toMatchObject({
           log: { level: 'WARNING' },
           process: { pid: dialogue.pid, args: client, parent: { pid: process.pid } },
@@ -179,10 +183,11 @@ describeOnKernel('who it was', () => {
         const status = event.http?.response?.status_code;
         if (PATIENCE === 1 || status !== undefined) expect(status).toBe(200);
       }
-      expect(end.status).toBe(0);
+      expect(end.status).toBe(found.length === events.length ? 0 : 4);
       // The tracer that saw the connect says the same process.
       const earlier = tracer.requests().filter(({ url }) => url!.query === 'after');
-      expect(earlier.map(({ process }) => process!.entity_id)).toEqual([events[0]!.process!.entity_id]);
+      expect(earlier).toHaveLength(1);
+      for (const { process } of found) expect(process!.entity_id).toBe(earlier[0]!.process!.entity_id);
     });
 
     test('also where a child inherited them, and says so', async () => {
@@ -211,7 +216,11 @@ describeOnKernel('who it was', () => {
       const [event, ...more] = late.requests();
       expect(more).toEqual([]);
       expect(event).toMatchObject({
-        imds: { verdict: 'normal_mode', attribution: 'none', attribution_detail: 'exited' },
+        imds: {
+          verdict: 'normal_mode',
+          attribution: 'none',
+          attribution_detail: hadNoTime(event!) ? 'lookup_limit' : 'exited',
+        },
       });
       expect(event!.process).toBeUndefined();
       expect(late.text()).toContain('IMDSv1(!) (pid:?) called by -> (pid:?)');
