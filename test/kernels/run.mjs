@@ -40,7 +40,7 @@ async function runOn(name, files) {
       load: LOAD,
       init: INIT,
     });
-    const checkout = join(build, 'checkout');
+    const checkout = join(build, `${name}-checkout`);
     copyCheckout(root, checkout);
     await runInMachine({
       kernel,
