@@ -354,6 +354,8 @@ while s.recv(4096): pass`;
 
   describe('next, wake and close', () => {
     const ignore = (_: CaptureRecord): void => {};
+    /** Whoever waits for so long runs into the test's own limit. */
+    const LONG_MS = 3_600_000;
 
     it('comes back with nothing after the time-out, the event loop running meanwhile', async () => {
       open();
@@ -368,28 +370,24 @@ while s.recv(4096): pass`;
 
     it('comes back early when woken, also by a wake before it', async () => {
       open();
-      const started = Date.now();
-      const pending = source.next(20_000, ignore);
+      const pending = source.next(LONG_MS, ignore);
       setTimeout(() => source.wake(), 50);
       expect(await pending).toBe(0);
       source.wake();
-      expect(await source.next(20_000, ignore)).toBe(0);
-      expect(Date.now() - started).toBeLessThan(10_000);
+      expect(await source.next(LONG_MS, ignore)).toBe(0);
       expect(await source.next(20, ignore)).toBe(0);
     });
 
     it('may be closed while a read is pending, again, and used after', async () => {
       open();
-      const started = Date.now();
-      const pending = source.next(20_000, ignore);
+      const pending = source.next(LONG_MS, ignore);
       await new Promise((resolve) => setTimeout(resolve, 50));
       source.close();
       source.close();
       expect(await pending).toBeLessThanOrEqual(0);
-      expect(await source.next(20_000, ignore)).toBe(-1);
+      expect(await source.next(LONG_MS, ignore)).toBe(-1);
       source.wake();
       expect(source.stats().packetsSeen).toBe(0);
-      expect(Date.now() - started).toBeLessThan(10_000);
     });
 
     it('may be closed before its read got a worker thread', async () => {

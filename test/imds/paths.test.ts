@@ -71,17 +71,15 @@ describe('judgedPath', () => {
   });
 
   it('is linear in a hostile target', () => {
-    // Quadratic work on these 64 KiB would take minutes; the bound is far above what a slow machine needs.
+    // Quadratic work on these 64 KiB would take minutes, and so run into the test's own limit.
     const hostile = ['/..', '/a', '%2e', '%', '//', '://', '@', '/a/../', 'a:', '#', '\0', '%2f..'];
-    const started = performance.now();
     for (const part of hostile) {
       const target = part.repeat(Math.floor(65_536 / part.length));
       judgedPath(target);
       urlParts(target);
       targetAuthority(`x${target}`);
-      severityOf(judgedPath(target).path);
+      expect(severityOf(judgedPath(target).path)).toBeDefined();
     }
-    expect(performance.now() - started).toBeLessThan(5_000);
   });
 
   it('gives a normal form that it leaves alone, for any target', () => {

@@ -301,12 +301,10 @@ describe('log files', () => {
     await logs.close();
   });
 
-  it('have all of a burst on disk within a second of closing', async () => {
+  it('have all of a burst on disk once they are closed', async () => {
     const logs = new LogFiles(directory, context);
     writeEvents(logs, 0, 4000);
-    const start = performance.now();
     await logs.close();
-    expect(performance.now() - start).toBeLessThan(1000);
     expect(numbers('imds-trace')).toEqual(range(0, 4000));
     expect(logs.errors).toBe(0);
   });

@@ -49,14 +49,13 @@ describe('LruMap', () => {
 
   it('slows down neither at its limit nor for a key that is used all the time', () => {
     const map = new LruMap<number, number>(16_384, 1, NOTHING);
-    const started = performance.now();
-    for (let i = 0; i < 200_000; i++) {
+    // A look through all that it holds, each time, would take minutes, and so run into the test's own limit.
+    for (let i = 0; i < 1_000_000; i++) {
       map.set(i, i);
       map.get(7);
       map.set(7, i);
     }
     expect(map.size).toBe(16_384);
-    expect(((performance.now() - started) * 1000) / 200_000).toBeLessThan(5);
   });
 });
 

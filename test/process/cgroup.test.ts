@@ -112,17 +112,17 @@ describe('describeCgroup', () => {
     expect(describeCgroup(path)).toEqual(expected);
   });
 
-  it('is quick and bounded with thousands of segments', () => {
-    const started = performance.now();
+  it('is linear with thousands of segments', () => {
+    // Quadratic work would take minutes, and so run into the test's own limit.
     for (const path of [
       `${'/a'.repeat(2048)}`,
       `${'/..'.repeat(1365)}`,
       `/docker/${'0'.repeat(4000)}`,
       '/_'.repeat(2048),
     ]) {
-      for (let i = 0; i < 50; i++) describeCgroup(path);
+      for (let i = 0; i < 2_000; i++) describeCgroup(path);
+      expect(describeCgroup(path)).toBeDefined();
     }
-    expect((performance.now() - started) / 200).toBeLessThan(5);
   });
 });
 

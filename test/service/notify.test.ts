@@ -100,11 +100,10 @@ describe('imds_notify', () => {
     const address = join(folder, 'notify');
     await listen(address);
     receiver!.kill('SIGSTOP');
-    const begun = performance.now();
+    // One that waited would wait for ever.
     let answer = 0;
     for (let i = 0; i < 100_000 && answer === 0; i++) answer = nativeModule().notify(address, 'x'.repeat(1000));
     expect(answer).toBe(EAGAIN);
-    expect(performance.now() - begun).toBeLessThan(5000);
   });
 
   it.each([

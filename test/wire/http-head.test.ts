@@ -106,10 +106,9 @@ describe('headers', () => {
 
   it.each(['x\n', 'x:\ry\n', ' x\n', 'x\r\n', '\r\r\n'])('cost no quadratic time, in lines %j', (line) => {
     const lines = `a: b\r\n${line.repeat(Math.floor((MAX_HEAD_BYTES * 2) / line.length))}`;
-    const start = performance.now();
-    headersOf(lines);
-    // Linear: some 10 ms; a search to the end of the head per line took over 1 s.
-    expect(performance.now() - start).toBeLessThan(400);
+    // Linear: some 10 ms each; a search to the end of the head per line took over 1 s, and so runs into the test's own limit.
+    for (let i = 0; i < 100; i++) headersOf(lines);
+    expect(headersOf('a: b\r\n')).toHaveLength(1);
   });
 });
 
