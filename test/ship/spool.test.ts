@@ -60,8 +60,9 @@ async function drain(spool: Spool, acknowledge = true): Promise<number[]> {
 
 const bytesOf = (): number => files().reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
 
-/** Until so many bytes are in the files. */
-const written = (least = 1): Promise<void> => until(() => bytesOf() >= least);
+/** Until so many bytes are in the files, and the spools know it. */
+const written = (least = 1): Promise<void> =>
+  until(() => bytesOf() >= least && opened.every((spool) => !spool.isWriting));
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
