@@ -6,7 +6,7 @@ import { packageRoot } from '../../src/capture/native.js';
 import { compileTarget, fuzz, keep, kept, missingFuzzer, TARGETS } from './targets.js';
 
 /** A short run in the normal tests; `FUZZ_SECONDS=3600 npm run fuzz` for a long one, which also keeps what it finds. */
-const seconds = Number(process.env['FUZZ_SECONDS'] ?? 3);
+const seconds = Number(process.env['FUZZ_SECONDS'] ?? 1);
 const long = process.env['FUZZ_SECONDS'] !== undefined;
 const missing = missingFuzzer();
 const build = join(packageRoot(), 'build/fuzz');
