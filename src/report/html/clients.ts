@@ -155,7 +155,7 @@ const facts = (client: ClientResult): [string, string][] =>
   ).filter((fact): fact is [string, string] => Boolean(fact[1]));
 
 export const adviceItem = ({ text, commands, source }: Advice): Markup =>
-  html`<li>${text}${source && html` <span class="source">${sourceLink(source)}</span>`}${commands.map(commandBlock)}</li>`;
+  html`<li>${text}${source && html` <span class="source">${sourceLink(source)}</span>`}${commands.length > 0 && commandBlock(commands.join('\n'))}</li>`;
 
 export const commandBlock = (command: string): Markup =>
   html`<div class="command"><pre>${command}</pre><button type="button" class="copy">Copy</button></div>`;
