@@ -73,6 +73,8 @@ export async function runInMachine({ kernel, system, root, checkout, results, co
     kernel,
     memory: MEMORY,
     devices: [
+      // A kernel that panics is to end, not to begin again.
+      '-no-reboot',
       ...share('root', '/', 'security_model=none,readonly=on'),
       ...share('results', results, 'security_model=none'),
     ],

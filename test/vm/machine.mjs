@@ -4,7 +4,7 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 
 const MACHINE = [
-  ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none', '-nic', 'none'],
+  ...['-nodefaults', '-no-user-config', '-display', 'none', '-nic', 'none'],
   ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off', '-smp', '2'],
   ...['-device', 'virtio-rng-pci'],
 ];
