@@ -102,7 +102,8 @@ describeOnKernel('a loss that was made on purpose', () => {
       await runOk(['mkfs.ext4', '-q', '-F', image]);
       await runOk(['mount', '-o', 'loop', image, logDir]);
       cleanup.defer('unmount the disk', () => runOk(['umount', '-l', logDir]));
-      const tracer = await startTracer({ logDir, args: [...PROVIDER, '--quiet'] });
+      const port = await freePort();
+      const tracer = await startTracer({ logDir, args: [...PROVIDER, '--quiet', '--metrics', String(port)] });
       cleanup.defer('kill the tracer', () => tracer.kill('SIGKILL'));
       // So long, that 8 MiB of lines are soon made.
       const before = tracer.requests().length;
@@ -115,7 +116,11 @@ describeOnKernel('a loss that was made on purpose', () => {
       cleanup.defer('thaw the disk', thaw);
       const requests = 600;
       await burst(2, requests / 2, 50, `User-Agent: ${'x'.repeat(6000)}`);
-      await sleep(500);
+      // A disk that hangs stops neither the tracer nor its metrics: they say when there was too much to keep.
+      await until('a line that had no room', async () => {
+        const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+        return metric(text, 'log_errors_total') > 0 && metric(text, 'requests_total') === requests;
+      });
       expect(existsSync(`/proc/${tracer.pid}`)).toBe(true);
       await thaw();
       await until('lines', () => tracer.requests().length > before);

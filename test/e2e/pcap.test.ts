@@ -127,8 +127,8 @@ describe.skipIf(process.getuid?.() !== 0)('live capture through libpcap', () => 
       expect(process).toMatchObject({ name: 'curl', args: expect.arrayContaining([`${V4}${url!.path}`]) });
     }
     for (const { imds } of events) expect([undefined, 'exited']).toContain(imds!.attribution_detail);
-    // How many it is, is a matter of microseconds: most on an idle machine.
-    expect(named.length).toBeGreaterThan(5);
+    // How many it is, is a matter of microseconds: most on an idle machine, a few on a busy one.
+    expect(named.length).toBeGreaterThan(0);
     await tracer.stop();
   });
 
