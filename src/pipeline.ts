@@ -1,6 +1,7 @@
 import type { CaptureRecord, CaptureStats, PacketRecord } from './capture/types.js';
 import type { Judge, PendingJudgement } from './imds/judge.js';
-import type { Endpoint, Judgement, Verdict } from './imds/types.js';
+import type { Endpoint, Judgement } from './imds/types.js';
+import { noneByVerdict } from './imds/verdict.js';
 import type { ConnectionEvidence, Evidence } from './output/evidence/types.js';
 import type { RequestEvent, TracerStats } from './output/types.js';
 import type { Attributor } from './process/attribution.js';
@@ -63,15 +64,7 @@ export class Pipeline {
   /** In the order of their requests, so that the first is the first to be due. */
   readonly #pending = new RecencyList<PendingRequest>();
   #pendingBytes = 0;
-  readonly #byVerdict: Record<Verdict, number> = {
-    normal_mode: 0,
-    hardened: 0,
-    token_issue: 0,
-    token_refused: 0,
-    token_invalid: 0,
-    foreign_probe: 0,
-    unparsed: 0,
-  };
+  readonly #byVerdict = noneByVerdict();
   #connections = 0;
   #requests = 0;
   #attributed = 0;

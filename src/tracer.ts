@@ -1,4 +1,5 @@
 import type { CaptureRecord, CaptureSource } from './capture/types.js';
+import { LOSSES } from './output/losses.js';
 import type { LossEvent, TracerEvent, TracerStats } from './output/types.js';
 import type { Pipeline } from './pipeline.js';
 
@@ -10,18 +11,6 @@ const LOSS_CHECK_MS = 1_000;
 /** How long a stop may go on with what was captured before it. */
 const DRAIN_MS = 10_000;
 const STATS_INTERVAL_MS = 60_000;
-
-/** What can be lost, by the counter that tells. */
-const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
-  ['ring', 'ring_dropped'],
-  ['connect', 'connects_dropped'],
-  ['truncated', 'truncated'],
-  ['refused', 'packets_refused'],
-  ['flow_table', 'flows_evicted'],
-  ['stop', 'packets_abandoned'],
-  ['log', 'log_errors'],
-  ['ship', 'ship_dropped'],
-];
 
 export interface LiveTracer {
   /** Resolves when it was stopped and everything that was captured is written; rejects, after that, where the source failed. */

@@ -1,15 +1,15 @@
 import { adviceFor } from '../advice/advice.js';
 import { switchAdvice } from '../advice/switch.js';
 import { PROVIDER_NAMES } from '../imds/providers.js';
-import type { ProviderName, Verdict } from '../imds/types.js';
-import { LEVELS } from '../imds/verdict.js';
+import { severityRank } from '../imds/severities.js';
+import type { ProviderName } from '../imds/types.js';
+import { noneByVerdict } from '../imds/verdict.js';
 import { type Client, type Clients, exampleArgs } from './clients.js';
 import { CoverageNotes } from './coverage.js';
 import { Installed } from './installed.js';
 import type { ObservedHost } from './observation.js';
 import { ROOT_CAUSES, type RootCauseCode } from './root-cause.js';
 import { sdkOfUserAgent } from './sdk.js';
-import { severityRank } from './severities.js';
 import type { AuditResult, ClientResult, InventoryEntry, RootCause, SdkFinding, Totals } from './types.js';
 import { IMPACTS, impactOf, judgeAudit } from './verdict.js';
 
@@ -74,8 +74,14 @@ export function auditResult(input: ResultInput): AuditResult {
 const iso = (time: number): string => new Date(Number.isFinite(time) ? time : 0).toISOString();
 
 function totalsOf(clients: Clients): Totals {
-  const verdicts = Object.fromEntries((Object.keys(LEVELS) as Verdict[]).map((verdict) => [verdict, 0]));
-  const totals = { requests: 0, ...verdicts, blocked: 0, unattributed: 0, clients: 0, hosts: clients.hosts } as Totals;
+  const totals = {
+    requests: 0,
+    ...noneByVerdict(),
+    blocked: 0,
+    unattributed: 0,
+    clients: 0,
+    hosts: clients.hosts,
+  } as Totals;
   for (const client of clients.values()) {
     totals.requests += client.requests;
     for (const [verdict, count] of client.verdicts) totals[verdict] += count;

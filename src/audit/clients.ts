@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { REASONS } from '../imds/reasons.js';
+import { worse } from '../imds/severities.js';
 import type { Severity, Verdict } from '../imds/types.js';
 import { LEVELS } from '../imds/verdict.js';
 import { boundText } from '../output/escape.js';
@@ -7,7 +8,6 @@ import { callersOf, clientCommand } from './command.js';
 import type { ObservedProcess, RequestObservation } from './observation.js';
 import { ProxyFinder } from './proxies.js';
 import { causeOf, ROOT_CAUSES, type RootCauseCode } from './root-cause.js';
-import { worse } from './severities.js';
 import { Tally, type TallyJson, TextRoom } from './tally.js';
 import { Timeline, type TimelineJson } from './timeline.js';
 import type { OtherClients, SdkFinding } from './types.js';

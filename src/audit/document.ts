@@ -1,5 +1,5 @@
 import type { Verdict } from '../imds/types.js';
-import { LEVELS } from '../imds/verdict.js';
+import { noneByVerdict } from '../imds/verdict.js';
 import { escapeJson } from '../output/escape.js';
 import type { Advice, AuditResult, ClientResult, CoverageReason, PathResult } from './types.js';
 
@@ -53,7 +53,7 @@ export const auditJson = (result: AuditResult): string =>
 function clientDocument({ counts, paths, advice, ...rest }: ClientResult): ClientDocument {
   return {
     ...rest,
-    counts: { requests: counts.requests, ...NO_VERDICTS, ...counts.verdicts },
+    counts: { requests: counts.requests, ...noneByVerdict(), ...counts.verdicts },
     counts_by_reason: counts.reasons,
     counts_by_status: counts.statuses,
     paths: paths.map(({ path }) => path),
@@ -62,5 +62,3 @@ function clientDocument({ counts, paths, advice, ...rest }: ClientResult): Clien
     advice_details: advice,
   };
 }
-
-const NO_VERDICTS = Object.fromEntries(Object.keys(LEVELS).map((verdict) => [verdict, 0])) as Record<Verdict, number>;

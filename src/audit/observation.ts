@@ -1,11 +1,11 @@
 import { urlParts } from '../imds/paths.js';
 import { REASONS } from '../imds/reasons.js';
+import { SEVERITIES } from '../imds/severities.js';
 import type { Severity, Verdict } from '../imds/types.js';
 import { LEVELS } from '../imds/verdict.js';
 import { boundText } from '../output/escape.js';
 import type { ShownEvent, ShownRequest } from '../output/redact.js';
 import type { ProcessSummary } from '../process/types.js';
-import { SEVERITIES } from './severities.js';
 
 /** Whose events these are. Names of different hosts may be the same; ids are not. */
 export interface ObservedHost {

@@ -17,6 +17,12 @@ export const LEVELS: Readonly<Record<Verdict, Level>> = {
   unparsed: 'ERROR',
 };
 
+export const VERDICTS = Object.keys(LEVELS) as readonly Verdict[];
+
+/** A count of 0 for every verdict. */
+export const noneByVerdict = (): Record<Verdict, number> =>
+  Object.fromEntries(VERDICTS.map((verdict) => [verdict, 0])) as Record<Verdict, number>;
+
 /** What a request is by itself, before the service answers. */
 export type Kind = 'token_request' | 'with_token' | 'without_token' | 'foreign';
 

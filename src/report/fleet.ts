@@ -4,9 +4,6 @@ import { type CrossCheck, crossCheck } from './cross-check.js';
 import type { Gathered, Period } from './gather.js';
 import type { HostResult } from './hosts.js';
 
-/** Hosts that are listed one by one; the totals are of all. */
-const MAX_LISTED_HOSTS = 10_000;
-
 /** What `report` gives: an audit's result over the logs of any number of hosts. */
 export interface ReportResult extends AuditResult {
   /** Those that are not ready first. */
@@ -47,7 +44,7 @@ export function reportResult({ gathered, files, problems, period, expectNormalMo
   result.totals.hosts = hosts.size;
   return {
     ...result,
-    hosts: listed.slice(0, MAX_LISTED_HOSTS),
+    hosts: listed,
     logs: {
       files,
       lines: gathered.lines,

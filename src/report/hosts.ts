@@ -3,7 +3,7 @@ import type { Observation, ObservedHost, RequestObservation } from '../audit/obs
 import type { AuditVerdict } from '../audit/types.js';
 import { NO_TOKENS, noTokenWorks, type TokenCounts } from '../audit/verdict.js';
 import { seesNamespaceOnly } from '../capture/description.js';
-import type { TracerStats } from '../output/types.js';
+import { LOSSES } from '../output/losses.js';
 
 /** Hosts that are told apart; requests of further ones count as one host's. */
 const MAX_HOSTS = 65_536;
@@ -307,20 +307,11 @@ const TOKEN_ROWS: Readonly<Partial<Record<RequestObservation['verdict'], keyof T
   token_invalid: 'invalid',
 };
 
-/** What `capture-loss` calls what the counters count. */
-const LOST: Readonly<Record<string, keyof TracerStats>> = {
-  ring: 'ring_dropped',
-  connect: 'connects_dropped',
-  truncated: 'truncated',
-  refused: 'packets_refused',
-  flow_table: 'flows_evicted',
-  stop: 'packets_abandoned',
-  log: 'log_errors',
-};
+const COUNTERS: ReadonlyMap<string, string> = new Map(LOSSES);
 
 function add(losses: Record<string, number>, lost: Readonly<Record<string, number>>): void {
   for (const [where, count] of Object.entries(lost)) {
-    const counter = Object.hasOwn(LOST, where) ? LOST[where]! : where;
+    const counter = COUNTERS.get(where) ?? where;
     losses[counter] = (Object.hasOwn(losses, counter) ? losses[counter]! : 0) + count;
   }
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AuditResult, InventoryEntry, SwitchAdvice } from '../audit/types.js';
+import { severityRank } from '../imds/severities.js';
 import type { Severity } from '../imds/types.js';
 import { count, duration } from '../output/figures.js';
 import type { ReportResult } from './fleet.js';
@@ -136,9 +137,8 @@ function pathsSection({ clients }: AuditResult): Markup | false {
     }
   }
   if (paths.size === 0) return false;
-  const order = Object.keys(SEVERITIES);
   const worst = [...paths]
-    .sort(([, a], [, b]) => order.indexOf(a.severity) - order.indexOf(b.severity) || b.requests - a.requests)
+    .sort(([, a], [, b]) => severityRank(b.severity) - severityRank(a.severity) || b.requests - a.requests)
     .slice(0, MAX_PATHS);
   return html`<section aria-labelledby="paths">
 <h2 id="paths">Worst paths without a token</h2>

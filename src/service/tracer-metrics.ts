@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import process from 'node:process';
-import type { Severity, Verdict } from '../imds/types.js';
+import { SEVERITIES } from '../imds/severities.js';
+import { VERDICTS } from '../imds/verdict.js';
 import { escapeText } from '../output/escape.js';
 import type { ShownEvent } from '../output/redact.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
@@ -37,18 +38,6 @@ const STATS_HELP = {
   unattributed: 'Events whose process is not known.',
   log_errors: 'Lines and packets that could not be written, and failed file operations.',
 } satisfies Partial<Record<keyof TracerStats, string>>;
-
-const VERDICTS = Object.keys({
-  normal_mode: 0,
-  hardened: 0,
-  token_issue: 0,
-  token_refused: 0,
-  token_invalid: 0,
-  foreign_probe: 0,
-  unparsed: 0,
-} satisfies Record<Verdict, 0>) as Verdict[];
-
-const SEVERITIES = Object.keys({ critical: 0, high: 0, medium: 0, low: 0 } satisfies Record<Severity, 0>) as Severity[];
 
 /** Whether the tracer does its work: undefined, or why not. */
 export type Problem = string | undefined;

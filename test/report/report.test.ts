@@ -88,6 +88,18 @@ describe('a report', () => {
     expect(result.totals).toMatchObject({ requests: 5, normal_mode: 3, hosts: 3 });
   });
 
+  it('of more hosts than a text or a page lists counts them all', async () => {
+    const hosts = 10_050;
+    put(
+      'imds-events.ndjson',
+      Array.from({ length: hosts }, (_, i) => request({ host: `h${i}`, run: `h${i}`, verdict: 'hardened' })),
+    );
+    const result = await report();
+    expect(result.hosts).toHaveLength(hosts);
+    expect(reportText(result)).toContain(`${hosts} hosts: 0 not ready, ${hosts} inconclusive, 0 ready`);
+    expect(renderHtml(result, { version: '1' })).toContain('9,050 further hosts');
+  });
+
   it('reads rotated, compressed and concatenated logs in whatever order, and each file once', async () => {
     const lines = run('web-1', Array(30).fill({}));
     put('imds-events.ndjson', lines.slice(20));

@@ -1,8 +1,10 @@
-import type { Advice, ClientResult, SdkFinding } from '../../audit/types.js';
+import type { Advice, ClientResult, Impact, SdkFinding } from '../../audit/types.js';
+import { IMPACTS as RANKED } from '../../audit/verdict.js';
+import { SEVERITIES } from '../../imds/severities.js';
 import type { Verdict } from '../../imds/types.js';
 import { count } from '../../output/figures.js';
 import { html, type Markup } from './markup.js';
-import { IMPACTS, KNOWN_BY, plural, SDK_KNOWN_BY, SEVERITIES, utc, VERDICTS } from './words.js';
+import { IMPACTS, KNOWN_BY, plural, SDK_KNOWN_BY, utc, VERDICTS } from './words.js';
 
 /** A page of more would be slow in a browser; the JSON has them all. */
 const MAX_CLIENTS = 2_000;
@@ -16,8 +18,9 @@ const COLUMNS: ReadonlyArray<{ title: string; number?: boolean }> = [
   { title: 'Last seen' },
 ];
 
-const IMPACT_ORDER = Object.keys(IMPACTS);
-const SEVERITY_ORDER = Object.keys(SEVERITIES);
+const IMPACT_ORDER = (Object.keys(RANKED) as Impact[]).sort((a, b) => RANKED[a].rank - RANKED[b].rank);
+/** The worst first. */
+const SEVERITY_ORDER = [...SEVERITIES].reverse();
 
 /** The table of clients, each with what is known of it in a row below that opens. */
 export function clientsSection(
@@ -90,7 +93,7 @@ function clientRows(client: ClientResult, index: number, ofHosts: boolean): Mark
   return html`<tbody class="client" data-impact="${client.impact}" data-severity="${client.severity}" data-search="${search.toLowerCase()}">
 <tr class="summary">
 <td data-sort="${clientName(client).toLowerCase()}"><button type="button" class="open" aria-expanded="true" aria-controls="client-${index}"><span class="name">${clientName(client)}</span></button><div class="place">${place}${ofHosts && html` · ${plural(client.hosts, 'host')}`}</div></td>
-<td data-sort="${IMPACT_ORDER.indexOf(client.impact)}"><span class="badge i-${client.impact}">${IMPACTS[client.impact].title}</span></td>
+<td data-sort="${IMPACT_ORDER.indexOf(client.impact)}"><span class="badge i-${client.impact}" title="${IMPACTS[client.impact].about}">${IMPACTS[client.impact].title}</span></td>
 <td data-sort="${SEVERITY_ORDER.indexOf(client.severity)}"><span class="severity s-${client.severity}">${client.severity}</span></td>
 <td class="number" data-sort="${-normal}">${count(normal)}</td>
 <td class="number" data-sort="${-client.counts.requests}">${count(client.counts.requests)}</td>

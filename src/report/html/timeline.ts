@@ -60,7 +60,7 @@ ${lines}${bars}${ends}
 </svg>
 <figcaption><ul class="legend">${verdicts.map(
     (verdict) =>
-      html`<li><span class="key v-${verdict}"></span>${VERDICTS[verdict].title} <span class="quiet">${count(counts[verdict]!.reduce((sum, value) => sum + value, 0))}</span></li>`,
+      html`<li title="${VERDICTS[verdict].about}"><span class="key v-${verdict}"></span>${VERDICTS[verdict].title} <span class="quiet">${count(counts[verdict]!.reduce((sum, value) => sum + value, 0))}</span></li>`,
   )}</ul><span class="quiet">a bar is ${duration(bucketMs)}</span></figcaption>
 </figure>
 </section>`;

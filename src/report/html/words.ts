@@ -21,7 +21,6 @@ export const VERDICTS: Readonly<Record<Verdict, { title: string; about: string }
   foreign_probe: { title: 'Other clouds', about: "a library that looks for another cloud's service" },
 };
 
-/** The worst first. */
 export const IMPACTS: Readonly<Record<Impact, { title: string; about: string }>> = {
   breaks: { title: 'Breaks', about: 'gets answers without a token: that ends with the switch' },
   broken: { title: 'Broken already', about: 'asks without a token, and is refused' },

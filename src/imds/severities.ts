@@ -1,4 +1,4 @@
-import type { Severity } from '../imds/types.js';
+import type { Severity } from './types.js';
 
 /** The least first. */
 export const SEVERITIES: readonly Severity[] = ['low', 'medium', 'high', 'critical'];
