@@ -1,8 +1,8 @@
 import { isIP, isIPv6 } from 'node:net';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
+import type { ListenAddress } from '../metrics/server.js';
 import { escapeText } from '../output/escape.js';
-import type { ListenAddress } from '../service/metrics-server.js';
 
 /** Parsers of option values. Each throws a usage error that names the option, the value and what would be right. */
 

@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs';
 import { type Logger, type LoggerOptions, pino } from 'pino';
 import type { Level } from '../imds/types.js';
-import type { Metric, Sample } from '../service/metrics.js';
+import type { Metric, Sample } from '../metrics/types.js';
 import type { Say } from './block-writer.js';
 import type { EventContext } from './context.js';
 import { ecsFields, ecsLog } from './ecs.js';

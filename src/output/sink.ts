@@ -1,5 +1,5 @@
 import type { CaptureSource } from '../capture/types.js';
-import type { HasMetrics } from '../service/metrics.js';
+import type { HasMetrics } from '../metrics/types.js';
 import type { ShownEvent } from './redact.js';
 import type { TextLine } from './text.js';
 import type { TracerStats } from './types.js';

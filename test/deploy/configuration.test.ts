@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { resolveTraceOptions } from '../../src/cli/options.js';
+import { TracerMetrics } from '../../src/metrics/tracer-metrics.js';
 import { createEventContext } from '../../src/output/context.js';
-import { TracerMetrics } from '../../src/service/tracer-metrics.js';
 import { Shipper } from '../../src/ship/shipper.js';
 import { DEPLOY, deployed, programPath } from './support.js';
 

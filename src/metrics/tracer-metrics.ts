@@ -8,7 +8,7 @@ import type { ShownEvent } from '../output/redact.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
 import type { TracerStats } from '../output/types.js';
 import { version } from '../version.js';
-import type { Metric, Sample } from './metrics.js';
+import type { Metric, Sample } from './types.js';
 
 /** Executables with a series of their own. Who makes more of them (anybody can) is counted together. */
 export const MAX_EXECUTABLES = 100;

@@ -1,4 +1,4 @@
-import type { Metric } from './metrics.js';
+import type { Metric } from './types.js';
 
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
 export const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { type TracerError, usageError } from '../errors.js';
 import { CONTENT_TYPE, formatMetrics } from './exposition.js';
-import type { Metric } from './metrics.js';
+import type { Metric } from './types.js';
 
 /** Where it listens. */
 export interface ListenAddress {

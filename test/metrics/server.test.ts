@@ -2,13 +2,13 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { formatMetrics } from '../../src/metrics/exposition.js';
+import { MetricsServer } from '../../src/metrics/server.js';
+import { MAX_EXECUTABLES, TracerMetrics } from '../../src/metrics/tracer-metrics.js';
+import type { Metric } from '../../src/metrics/types.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { redactEvent } from '../../src/output/redact.js';
 import type { RequestEvent } from '../../src/output/types.js';
-import { formatMetrics } from '../../src/service/exposition.js';
-import type { Metric } from '../../src/service/metrics.js';
-import { MetricsServer } from '../../src/service/metrics-server.js';
-import { MAX_EXECUTABLES, TracerMetrics } from '../../src/service/tracer-metrics.js';
 import { programPath } from '../deploy/support.js';
 import { requestEvent, stats as STATS } from '../output/events.js';
 
