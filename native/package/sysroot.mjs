@@ -14,9 +14,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { privateApt } from './apt.mjs';
 import { run } from './run.mjs';
 
-const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const MIRROR = 'http://deb.debian.org';
 
 /** What is taken from which release. What becomes part of the library comes with the security updates. */
@@ -29,37 +29,15 @@ const PARTS = [
   },
 ];
 
-/** Lines of a sources.list. */
-function aptSources({ release, security }) {
-  const line = (path, suite) => `deb [signed-by=${KEYRING}] ${MIRROR}/${path} ${suite} main\n`;
-  return line('debian', release) + (security ? line('debian-security', `${release}-security`) : '');
-}
-
 /**
- * Downloads packages into the empty folder `to`; apt-get checks Debian's signature.
+ * Downloads packages into the empty folder `to`.
  * @param {{ release: string, security: boolean, packages: string[] }} part as in PARTS
  */
-export function download(part, debArch, to) {
+export function download({ release, security, packages }, debArch, to) {
   const apt = join(to, 'apt');
-  for (const folder of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(apt, folder), { recursive: true });
-  writeFileSync(join(apt, 'sources.list'), aptSources(part));
-  writeFileSync(join(apt, 'status'), '');
-  const settings = {
-    'Dir::Etc::sourcelist': join(apt, 'sources.list'),
-    'Dir::Etc::sourceparts': '/dev/null',
-    'Dir::Etc::preferences': '/dev/null',
-    'Dir::Etc::preferencesparts': '/dev/null',
-    'Dir::State::status': join(apt, 'status'),
-    'Dir::State::lists': join(apt, 'lists'),
-    'Dir::Cache': join(apt, 'cache'),
-    'APT::Architecture': debArch,
-    'APT::Architectures': debArch,
-    'APT::Sandbox::User': '', // the folder is the caller's
-    'Acquire::Languages': 'none',
-  };
-  const options = Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  run('apt-get', [...options, '-qq', 'update']);
-  run('apt-get', [...options, '-qq', 'download', ...part.packages], { cwd: to });
+  const sources = [{ url: `${MIRROR}/debian`, suite: release }];
+  if (security) sources.push({ url: `${MIRROR}/debian-security`, suite: `${release}-security` });
+  privateApt(apt, sources, debArch).download(packages, to);
   rmSync(apt, { recursive: true });
 }
 

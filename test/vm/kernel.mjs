@@ -12,10 +12,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { privateApt } from '../../native/package/apt.mjs';
 import { run } from '../../native/package/run.mjs';
 import { MIRROR } from './mirror.mjs';
 
-const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /**
  * What of a kernel is kept: what reaches disks (ext4 asks for its checksum by name, which is no dependency of the module) and
  * shared folders, and what the tests use.
@@ -44,29 +44,17 @@ export function prepareKernel({ suite, folder, machine, load, init }) {
 function fetchKernel(suite, folder) {
   const apt = join(folder, `apt-${suite}`);
   const part = join(folder, `${suite}.part`);
-  for (const path of ['lists/partial', 'archives/partial', 'parts']) mkdirSync(join(apt, path), { recursive: true });
-  rmSync(part, { recursive: true, force: true });
+  for (const path of [apt, part]) rmSync(path, { recursive: true, force: true });
   mkdirSync(part, { recursive: true });
-  const sources = join(apt, 'sources.list');
-  writeFileSync(sources, `deb [signed-by=${KEYRING} arch=amd64] ${MIRROR} ${suite} main\n`);
-  const settings = {
-    'Dir::Etc::sourcelist': sources,
-    'Dir::Etc::sourceparts': join(apt, 'parts'),
-    'Dir::State::lists': join(apt, 'lists'),
-    'Dir::Cache': apt,
-    'APT::Sandbox::User': 'root',
-  };
-  const options = ['-qq', ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])];
-  run('apt-get', [...options, 'update']);
+  const { packagesNamed, download } = privateApt(apt, [{ url: MIRROR, suite }], 'amd64');
   // Neither the cloud kernel nor the real-time one.
   const plain = /^linux-image-\d+\.\d+\.\d+[-+.0-9a-z]*-amd64$/;
   const other = /-(cloud|rt|dbg|unsigned)(-|$)/;
-  const names = run('apt-cache', [...options, 'pkgnames', 'linux-image-']).split('\n');
-  const [name] = names
+  const [name] = packagesNamed('linux-image-')
     .filter((candidate) => plain.test(candidate) && !other.test(candidate))
     .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
   if (name === undefined) throw new Error(`${MIRROR} has no kernel in ${suite}`);
-  run('apt-get', [...options, 'download', name], { cwd: part });
+  download([name], part);
   const [file] = readdirSync(part);
   const tree = join(part, 'tree');
   run('dpkg-deb', ['-x', join(part, file), tree]);
