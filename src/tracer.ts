@@ -34,8 +34,10 @@ export function runTracer(options: {
   /** Events that a receiver elsewhere will never get, so far; undefined where there is none. */
   undelivered?: () => number | undefined;
   onTick?: (stats: TracerStats) => void;
-  /** Resolves when more may be written: until then records wait where they are captured. */
+  /** Resolves when more may be written, soon in any case: until then records wait where they are captured. */
   room?: () => Promise<void>;
+  /** No more should be written before `room`: what is written would be lost where it waits. */
+  full?: () => boolean;
 }): LiveTracer {
   const { source, pipeline, write } = options;
   let stopping = false;
@@ -66,10 +68,11 @@ export function runTracer(options: {
   /** Takes the records of a batch; how many there were, or -1 at the end. */
   const step = async (timeoutMs: number): Promise<number> => {
     let time: number | undefined;
-    const handed = await source.next(timeoutMs, (record) => {
+    const onRecord = (record: CaptureRecord): void => {
       time = record.time;
       pipeline.accept(record);
-    });
+    };
+    const handed = await source.next(timeoutMs, onRecord, options.full);
     // Records may have waited: what comes in time by their clock must not be given up by that of the wall.
     if (handed >= 0) pipeline.tick(time ?? Date.now());
     await options.room?.();

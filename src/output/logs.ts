@@ -34,9 +34,6 @@ export const LOG_ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFi
 const TRACE = ['imds-trace', 'log'] as const;
 const EVENTS = ['imds-events', 'ndjson'] as const;
 
-/** What closing may take, in milliseconds. */
-const CLOSE_WITHIN_MS = 900;
-
 /** The log directory: `imds-trace.log`, a line per event, and `imds-events.ndjson`, an object per line. */
 export class LogFiles {
   #directory: PrivateDirectory;
@@ -132,6 +129,11 @@ export class LogFiles {
     this.#trace.append(text.line);
   }
 
+  /** More lines should wait for `room`. */
+  get full(): boolean {
+    return this.#trace.full || this.#events.full;
+  }
+
   /** Resolves when there is room for more lines, soon in any case. Never rejects. */
   async room(): Promise<void> {
     await this.#trace.room();
@@ -177,7 +179,7 @@ export class LogFiles {
 
   /** Writes what is pending, within a second, and closes. Never rejects. */
   async close(): Promise<void> {
-    await Promise.all([this.#trace.close(CLOSE_WITHIN_MS), this.#events.close(CLOSE_WITHIN_MS)]);
+    await Promise.all([this.#trace.close(), this.#events.close()]);
     process.off('exit', this.#atExit);
     this.#directory.close();
   }
