@@ -1,8 +1,16 @@
-import { type Connection, ConnectionRemains, type Direction } from './connection.js';
+import { type Connection, ConnectionRemains, type Direction, type PassedConnection } from './connection.js';
 import { WireCounters } from './counters.js';
 import { FlowIndex, type FlowKey } from './flow-index.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
-import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
+import {
+  FLOW_IDLE_MS,
+  FLOW_LINGER_MS,
+  FLOW_REORDER_MS,
+  FLOW_SWEEP_MS,
+  MAX_BUFFERED_BYTES,
+  MAX_FLOWS,
+  MAX_LINGERING_FLOWS,
+} from './limits.js';
 import { type Listed, RecencyList } from './recency-list.js';
 
 /** What the table keeps: a connection and whatever its owner knows of it. */
@@ -23,7 +31,7 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   otherKey: string | bigint | undefined = undefined;
   /** Undefined once over, where nobody wants it any more. */
   flow: F | undefined = undefined;
-  /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
+  /** Time of a packet, at most FLOW_REORDER_MS before the last. */
   lastUse = Number.NaN;
   /** The connection is over; what is left of it is filled in. */
   over = false;
@@ -32,12 +40,6 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   /** @param list the order that it is in */
   constructor(public list: RecencyList<Entry<F>>) {}
 }
-
-/** An entry moves to the end of its order only when it has not for this long, in milliseconds. */
-const REORDER_INTERVAL_MS = 100;
-
-/** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
-const SWEEP_INTERVAL_MS = 250;
 
 /**
  * The connections that are followed, by a key of the caller's (socket cookie, or addresses). Bounded in number and in the
@@ -83,24 +85,17 @@ export class FlowTable<F extends Flow> {
   push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
     let entry = this.#entries.get(key);
     if (entry !== undefined && (entry.over ? entry.remains : entry.flow!.connection).startsOver(direction, segment)) {
-      const open = entry.over ? undefined : entry.flow;
-      this.#remove(entry);
-      open?.connection.end(time);
+      this.replace(key, time);
       entry = undefined;
     }
     if (entry === undefined) {
       if (!canBegin(segment)) return undefined;
-      if (this.size >= MAX_FLOWS) this.#makeRoom(time);
-      entry = this.#spare.pop() ?? new Entry(this.#open);
-      if (typeof key === 'number') entry.numberKey = key;
-      else entry.otherKey = key;
+      entry = this.#add(key, time, time);
       entry.flow = create();
-      entry.lastUse = time;
-      this.#entries.set(key, entry);
       this.#open.add(entry);
     } else if (entry.over) {
       return entry.flow;
-    } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
+    } else if (isPast(entry.lastUse, time, FLOW_REORDER_MS)) {
       entry.lastUse = time;
       this.#open.remove(entry);
       this.#open.add(entry);
@@ -117,9 +112,26 @@ export class FlowTable<F extends Flow> {
     return flow;
   }
 
+  /** Ends the connection that is followed under this key, if any: another has begun. */
+  replace(key: FlowKey, time: number): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    const open = entry.over ? undefined : entry.flow;
+    this.#remove(entry);
+    open?.connection.end(time);
+  }
+
+  /** Notes what is left of a connection that was told of as a whole. */
+  addPassed(key: FlowKey, passed: PassedConnection, time: number): void {
+    if (this.#entries.get(key) !== undefined) return;
+    const entry = this.#add(key, time, passed.lastUse);
+    entry.remains.fill(passed);
+    this.#close(entry);
+  }
+
   /** Gives up overdue holes and forgets connections that were idle for too long; cheap to call often. */
   expire(now: number): void {
-    if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
+    if (Math.abs(now - this.#lastSweep) < FLOW_SWEEP_MS) return;
     this.#lastSweep = now;
     for (const entry of [...this.#keeping]) {
       const { connection } = entry.flow!;
@@ -151,14 +163,11 @@ export class FlowTable<F extends Flow> {
 
   #settle(entry: Entry<F>, connection: Connection): void {
     if (connection.over) {
-      entry.over = true;
       connection.leave(entry.remains);
       if (!this.#keepsEnded) entry.flow = undefined;
       this.#open.remove(entry);
       this.#keeping.delete(entry);
-      entry.list = this.#closed;
-      this.#closed.add(entry);
-      if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
+      this.#close(entry);
       return;
     }
     if (keepsBytes(connection)) {
@@ -166,6 +175,25 @@ export class FlowTable<F extends Flow> {
     } else if (this.#keeping.size > 0) {
       this.#keeping.delete(entry);
     }
+  }
+
+  /** An entry in the index, and in no order yet. */
+  #add(key: FlowKey, time: number, lastUse: number): Entry<F> {
+    if (this.size >= MAX_FLOWS) this.#makeRoom(time);
+    const entry = this.#spare.pop() ?? new Entry(this.#open);
+    if (typeof key === 'number') entry.numberKey = key;
+    else entry.otherKey = key;
+    entry.lastUse = lastUse;
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** The entry is that of a connection that is over, and in no order. */
+  #close(entry: Entry<F>): void {
+    entry.over = true;
+    entry.list = this.#closed;
+    this.#closed.add(entry);
+    if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
   }
 
   #makeRoom(time: number): void {
