@@ -80,9 +80,15 @@ struct passed {
 };
 
 struct head {
-	uint32_t at, length; /* the request that it was first seen in */
+	uint8_t bytes[IMDS_PLAIN_HEAD_MAX]; /* the request that it was first seen in */
+	uint32_t length;
 	struct imds_plain_request asked;
 	bool told;
+};
+
+struct response {
+	uint8_t bytes[IMDS_PLAIN_HEAD_MAX]; /* the head */
+	struct imds_plain_response answered;
 };
 
 struct imds_fold {
@@ -94,19 +100,15 @@ struct imds_fold {
 	uint8_t *records;
 	uint32_t used, packet_count;
 	uint16_t connection_count;
-	uint8_t head_count, response_count;
 	bool unsteady; /* the clock was set back in it */
 	struct packet packets[STRETCH_RECORDS];
 	struct connection connections[CONNECTIONS];
 	uint16_t index[INDEX]; /* by hash: number of the connection + 1 */
-	struct head heads[IMDS_HEADS];
-	struct {
-		uint32_t at;
-		struct imds_plain_response answered;
-	} responses[RESPONSES]; /* those last read, which are mostly read again */
-	uint8_t next_response;
 
 	/* Of the whole file. */
+	struct head heads[LAST_HEAD]; /* as src/ knows them, by their numbers */
+	struct response responses[RESPONSES]; /* those last read, which are mostly read again */
+	uint8_t head_count, response_count, next_response;
 	uint64_t latest; /* time */
 	double swept_ms; /* when src/wire/flow-table.ts looked for what is overdue */
 	bool swept;
@@ -262,7 +264,7 @@ static bool find_head(struct imds_fold *fold, struct connection *connection)
 
 		head = &fold->heads[i];
 		asked = &head->asked;
-		like = fold->records + head->at;
+		like = head->bytes;
 		end = asked->query + asked->query_length;
 		behind = head->length - end;
 		if (length < asked->query + behind || memcmp(request + length - behind, like + end, behind) != 0 ||
@@ -282,7 +284,7 @@ static bool find_head(struct imds_fold *fold, struct connection *connection)
 		return true;
 	connection->number = fold->head_count++;
 	head = &fold->heads[connection->number];
-	head->at = connection->request;
+	memcpy(head->bytes, request, length);
 	head->length = length;
 	head->asked = connection->asked;
 	head->told = false;
@@ -299,12 +301,12 @@ static bool read_response(struct imds_fold *fold, struct connection *connection)
 	for (uint32_t i = 0; i < fold->response_count; i++) {
 		*answered = fold->responses[i].answered;
 		if (length == answered->head_length + answered->body_length &&
-		    memcmp(response, fold->records + fold->responses[i].at, answered->head_length) == 0)
+		    memcmp(response, fold->responses[i].bytes, answered->head_length) == 0)
 			return true;
 	}
 	if (!imds_plain_response(response, length, answered) || length != answered->head_length + answered->body_length)
 		return false;
-	fold->responses[fold->next_response].at = connection->response;
+	memcpy(fold->responses[fold->next_response].bytes, response, answered->head_length);
 	fold->responses[fold->next_response].answered = *answered;
 	fold->next_response = (fold->next_response + 1) % RESPONSES;
 	if (fold->response_count < RESPONSES)
@@ -700,7 +702,9 @@ bool imds_fold_flush(struct imds_fold *fold)
 		memset(fold->index, 0, sizeof(fold->index));
 	fold->used = fold->packet_count = 0;
 	fold->connection_count = 0;
-	fold->head_count = fold->response_count = fold->next_response = 0;
+	/* In the midst of a stretch the numbers are in use. */
+	if (fold->head_count == LAST_HEAD)
+		fold->head_count = 0;
 	fold->unsteady = false;
 	return done;
 }
