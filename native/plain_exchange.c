@@ -8,7 +8,7 @@
 #include "plain_http.h"
 #include "record_queue.h"
 
-/* A stretch of the file: some hundred connections, so that few lie across its ends, and no more than a processor's cache. */
+/* A stretch of the file: what lies across its end is moved to its beginning, up to half of it. No more than a processor's cache. */
 #define STRETCH_BYTES (512 * 1024)
 #define STRETCH_RECORDS (STRETCH_BYTES / sizeof(struct imds_packet))
 #define CONNECTIONS 2048
@@ -35,6 +35,11 @@
 #define TABLE_FLOWS (16384 + 4096)
 #define SEEN_BITS (1 << 19)
 
+/* Addresses and ports follow one another. */
+#define KEY_OFFSET offsetof(struct imds_packet, local_address)
+#define KEY_BYTES (offsetof(struct imds_packet, wire_length) - KEY_OFFSET)
+_Static_assert(KEY_BYTES == 36, "two addresses, two ports");
+
 enum state {
 	SYN,
 	SYN_ACK,
@@ -52,8 +57,10 @@ struct connection {
 	uint8_t number; /* of the head */
 	bool client_ended, service_ended;
 	uint32_t client_sequence, service_sequence;
-	uint32_t syn; /* records, where they are in the stretch */
+	uint8_t key[KEY_BYTES];
+	uint32_t first, last; /* records, where they are in the stretch; before it: 0 */
 	uint32_t request, response; /* payloads, there */
+	const uint8_t *saved; /* the query, where the request is not there any more */
 	uint32_t request_length, response_length;
 	struct imds_plain_request asked;
 	struct imds_plain_response answered;
@@ -67,9 +74,13 @@ struct packet {
 	uint32_t at; /* in the stretch */
 	uint16_t connection; /* its number, or NONE */
 	bool cut;
+	bool is_response;
+	bool steps_back; /* the clock was set back before it */
 };
 
 #define NONE UINT16_MAX
+/* Room for queries of connections of which a part was given on. */
+#define SAVED_BYTES (16 * 1024)
 #define LAST_HEAD (IMDS_HEADS - 1) /* for those that come once, and are told of each time */
 
 /* A connection that was given on as an exchange, as long as src/ would know it. */
@@ -81,7 +92,7 @@ struct passed {
 
 struct head {
 	uint8_t bytes[IMDS_PLAIN_HEAD_MAX]; /* the request that it was first seen in */
-	uint32_t length;
+	uint32_t length; /* 0: none */
 	struct imds_plain_request asked;
 	bool told;
 };
@@ -100,15 +111,15 @@ struct imds_fold {
 	uint8_t *records;
 	uint32_t used, packet_count;
 	uint16_t connection_count;
-	bool unsteady; /* the clock was set back in it */
 	struct packet packets[STRETCH_RECORDS];
 	struct connection connections[CONNECTIONS];
+	uint16_t numbers[CONNECTIONS]; /* new ones, while those that are over go */
 	uint16_t index[INDEX]; /* by hash: number of the connection + 1 */
 
 	/* Of the whole file. */
 	struct head heads[LAST_HEAD]; /* as src/ knows them, by their numbers */
 	struct response responses[RESPONSES]; /* those last read, which are mostly read again */
-	uint8_t head_count, response_count, next_response;
+	uint8_t free_heads, response_count, next_response;
 	uint64_t latest; /* time */
 	double swept_ms; /* when src/wire/flow-table.ts looked for what is overdue */
 	bool swept;
@@ -117,6 +128,10 @@ struct imds_fold {
 	uint32_t seen_count;
 	struct passed passed[PASSED_SETS][PASSED_WAYS]; /* of each set the latest first */
 	uint64_t seed; /* who makes the packets must not choose which hashes are alike */
+
+	/* Of connections that lie across the end of the stretch before, and of this one. */
+	uint8_t saved[2][SAVED_BYTES];
+	uint8_t saving;
 
 	/* What is given on. */
 	uint8_t *out;
@@ -133,6 +148,7 @@ struct imds_fold *imds_fold_new(bool off, imds_fold_put *put, void *argument)
 		/* Early at boot. The hashes are the same each time then. */
 	}
 	fold->off = off;
+	fold->free_heads = LAST_HEAD;
 	fold->put = put;
 	fold->argument = argument;
 	fold->records = malloc(STRETCH_BYTES);
@@ -153,11 +169,6 @@ void imds_fold_free(struct imds_fold *fold)
 }
 
 /* ---- whose packet ----------------------------------------------------------------------------------------------- */
-
-/* Addresses and ports follow one another. */
-#define KEY_OFFSET offsetof(struct imds_packet, local_address)
-#define KEY_BYTES (offsetof(struct imds_packet, wire_length) - KEY_OFFSET)
-_Static_assert(KEY_BYTES == 36, "two addresses, two ports");
 
 static uint64_t hash_of(const struct imds_fold *fold, const struct imds_packet *record)
 {
@@ -191,8 +202,7 @@ static uint16_t *place_of(struct imds_fold *fold, const struct imds_packet *reco
 			return place;
 		connection = &fold->connections[*place - 1];
 		if (connection->hash == hash &&
-		    memcmp((const uint8_t *)record_at(fold, connection->syn) + KEY_OFFSET,
-			   (const uint8_t *)record + KEY_OFFSET, KEY_BYTES) == 0)
+		    memcmp(connection->key, (const uint8_t *)record + KEY_OFFSET, KEY_BYTES) == 0)
 			return place;
 	}
 	return NULL;
@@ -250,45 +260,62 @@ static bool is_whole(const struct imds_packet *record, const struct imds_tcp_pac
 	return ip[0] >> 4 == 4 ? ip[2] || ip[3] : ip[4] || ip[5];
 }
 
+/* Whether a request is the same but for its query. */
+static bool is_alike(const struct head *head, const uint8_t *request, uint32_t length, struct imds_plain_request *asked)
+{
+	uint32_t end = head->asked.query + head->asked.query_length, behind = head->length - end;
+
+	if (length < head->asked.query + behind || memcmp(request + length - behind, head->bytes + end, behind) != 0 ||
+	    memcmp(request, head->bytes, head->asked.query) != 0)
+		return false;
+	asked->query = head->asked.query;
+	asked->query_length = length - asked->query - behind;
+	return imds_plain_query(request + asked->query, asked->query_length);
+}
+
 /* The number of the head that a request has in common with others; LAST_HEAD where there are too many. False: not plain. */
 static bool find_head(struct imds_fold *fold, struct connection *connection)
 {
 	const uint8_t *request = fold->records + connection->request;
 	uint32_t length = connection->request_length;
-	struct head *head;
+	uint8_t free = LAST_HEAD;
 
-	for (uint32_t i = fold->head_count; i-- > 0;) {
-		const struct imds_plain_request *asked;
-		const uint8_t *like;
-		uint32_t end, behind;
-
-		head = &fold->heads[i];
-		asked = &head->asked;
-		like = head->bytes;
-		end = asked->query + asked->query_length;
-		behind = head->length - end;
-		if (length < asked->query + behind || memcmp(request + length - behind, like + end, behind) != 0 ||
-		    memcmp(request, like, asked->query) != 0)
-			continue;
-		connection->asked.query = asked->query;
-		connection->asked.query_length = length - asked->query - behind;
-		if (!imds_plain_query(request + asked->query, connection->asked.query_length))
-			continue;
-		connection->number = (uint8_t)i;
-		return true;
+	for (uint8_t i = 0; i < LAST_HEAD; i++) {
+		if (fold->heads[i].length == 0) {
+			free = i;
+		} else if (is_alike(&fold->heads[i], request, length, &connection->asked)) {
+			connection->number = i;
+			return true;
+		}
 	}
 	if (!imds_plain_request(request, length, &connection->asked))
 		return false;
-	connection->number = LAST_HEAD;
-	if (fold->head_count == LAST_HEAD)
+	connection->number = free;
+	if (free == LAST_HEAD)
 		return true;
-	connection->number = fold->head_count++;
-	head = &fold->heads[connection->number];
-	memcpy(head->bytes, request, length);
-	head->length = length;
-	head->asked = connection->asked;
-	head->told = false;
+	memcpy(fold->heads[free].bytes, request, length);
+	fold->heads[free].length = length;
+	fold->heads[free].asked = connection->asked;
+	fold->heads[free].told = false;
+	fold->free_heads--;
 	return true;
+}
+
+/* Where there is no room for heads, all go but those that connections wait with. */
+static void free_heads(struct imds_fold *fold)
+{
+	bool used[IMDS_HEADS] = { false };
+
+	for (uint32_t i = 0; i < fold->connection_count; i++) {
+		if (fold->connections[i].state >= REQUEST)
+			used[fold->connections[i].number] = true;
+	}
+	for (uint8_t i = 0; i < LAST_HEAD; i++) {
+		if (used[i] || fold->heads[i].length == 0)
+			continue;
+		fold->heads[i].length = 0;
+		fold->free_heads++;
+	}
 }
 
 /* A response that is plain and whole. */
@@ -353,6 +380,7 @@ static bool goes_on(struct imds_fold *fold, struct connection *connection, const
 	if (!is_whole(record, packet) || fold->latest - connection->latest_before > LONGEST_NS)
 		return false;
 	payload += at + (uint32_t)sizeof(*record);
+	connection->last = at;
 	switch ((enum state)connection->state) {
 	case SYN:
 		if (egress || flags != (IMDS_TCP_SYN | ACK) || packet->payload_length > 0 ||
@@ -421,7 +449,8 @@ static bool begin(struct imds_fold *fold, const struct imds_packet *record, cons
 	connection->state = SYN;
 	connection->family = packet->ip.at[0] >> 4;
 	connection->client_sequence = packet->seq;
-	connection->syn = (uint32_t)((const uint8_t *)record - fold->records);
+	memcpy(connection->key, (const uint8_t *)record + KEY_OFFSET, KEY_BYTES);
+	connection->first = connection->last = (uint32_t)((const uint8_t *)record - fold->records);
 	connection->latest_before = fold->latest;
 	connection->times[0] = record->header.time_ns;
 	*place = ++fold->connection_count;
@@ -447,33 +476,6 @@ static uint16_t follow(struct imds_fold *fold, const struct imds_packet *record,
 		return (uint16_t)(*place - 1);
 	note_seen(fold, hash);
 	return NONE;
-}
-
-bool imds_fold_add(struct imds_fold *fold, const struct imds_packet *record, const struct imds_tcp_packet *packet)
-{
-	uint64_t time_ns = record->header.time_ns;
-	struct packet *added;
-
-	if ((fold->used + record->header.length > STRETCH_BYTES || fold->packet_count == STRETCH_RECORDS) &&
-	    !imds_fold_flush(fold))
-		return false;
-	added = &fold->packets[fold->packet_count++];
-	added->at = fold->used;
-	added->cut = record->data.length < record->wire_length;
-	added->connection = NONE;
-	memcpy(fold->records + fold->used, record, record->header.length);
-	fold->used += record->header.length;
-	if (fold->off)
-		return true;
-	if (time_ns < fold->latest && fold->latest - time_ns > BACK_NS) {
-		fold->unsteady = true;
-		fold->latest = time_ns;
-	}
-	if (time_ns > fold->latest)
-		fold->latest = time_ns;
-	added->hash = hash_of(fold, record);
-	added->connection = follow(fold, record_at(fold, added->at), packet, added->hash);
-	return true;
 }
 
 /* ---- giving on -------------------------------------------------------------------------------------------------- */
@@ -517,16 +519,17 @@ static bool put_packet(struct imds_fold *fold, const struct packet *packet)
 
 static bool put_head(struct imds_fold *fold, const struct connection *connection)
 {
-	const uint8_t *request = fold->records + connection->request;
-	uint32_t query = connection->asked.query, end = query + connection->asked.query_length;
-	uint32_t length = connection->request_length - connection->asked.query_length;
+	struct head *head = connection->number == LAST_HEAD ? NULL : &fold->heads[connection->number];
+	const uint8_t *request = head ? head->bytes : fold->records + connection->request;
+	const struct imds_plain_request *asked = head ? &head->asked : &connection->asked;
+	uint32_t query = asked->query, end = query + asked->query_length;
+	uint32_t length = (head ? head->length : connection->request_length) - asked->query_length;
 	struct imds_head *put;
 
-	if (connection->number != LAST_HEAD) {
-		if (fold->heads[connection->number].told)
-			return true;
-		fold->heads[connection->number].told = true;
-	}
+	if (head && head->told)
+		return true;
+	if (head)
+		head->told = true;
 	put = put_record(fold, (uint32_t)sizeof(*put) + length, IMDS_RECORD_HEAD, connection->times[3]);
 	if (!put)
 		return false;
@@ -615,7 +618,8 @@ static uint32_t body_of_interest(const struct imds_fold *fold, const struct conn
 
 static bool put_exchange(struct imds_fold *fold, const struct connection *connection)
 {
-	const struct imds_packet *syn = record_at(fold, connection->syn);
+	const uint8_t *asked = connection->saved ? connection->saved
+						 : fold->records + connection->request + connection->asked.query;
 	const struct imds_plain_response *answered = &connection->answered;
 	uint32_t query = connection->asked.query_length, body = body_of_interest(fold, connection);
 	struct imds_exchange *put;
@@ -631,9 +635,9 @@ static bool put_exchange(struct imds_fold *fold, const struct connection *connec
 	put->minor = answered->minor;
 	put->head = connection->number;
 	put->query_length = (uint16_t)query;
-	memcpy(put->local_address, syn->local_address, KEY_BYTES);
+	memcpy(put->local_address, connection->key, KEY_BYTES);
 	put->body_length = body;
-	memcpy(put->bytes, fold->records + connection->request + connection->asked.query, query);
+	memcpy(put->bytes, asked, query);
 	memcpy(put->bytes + query, fold->records + connection->response + answered->head_length, body);
 	note_passed(fold, connection);
 	return true;
@@ -647,18 +651,19 @@ static bool put_time(struct imds_fold *fold, uint64_t time_ns)
 	return put_record(fold, sizeof(struct imds_header), IMDS_RECORD_TIME, time_ns) != NULL;
 }
 
-static bool put_stretch(struct imds_fold *fold)
+/* Gives on the first `count` packets. */
+static bool put_packets(struct imds_fold *fold, uint32_t count)
 {
 	/* The latest time of packets that are part of an exchange, since the last record that was given on. */
 	uint64_t untold = 0, last_ns;
 
-	for (uint32_t i = 0; i < fold->packet_count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		const struct packet *packet = &fold->packets[i];
 		const struct imds_packet *record = record_at(fold, packet->at);
 		const struct connection *connection =
 			packet->connection == NONE ? NULL : &fold->connections[packet->connection];
-		bool folded = connection && connection->state == OVER && !fold->unsteady;
-		bool given = !folded || (packet->at < connection->response && connection->response < packet->at + record->header.length);
+		bool folded = connection && connection->state == OVER;
+		bool given = !folded || packet->is_response;
 		uint64_t time_ns = record->header.time_ns;
 		double now_ms = milliseconds(time_ns);
 		bool sweeps = !fold->swept || distance(fold->swept_ms, now_ms) >= IMDS_SWEEP_MS;
@@ -676,7 +681,7 @@ static bool put_stretch(struct imds_fold *fold)
 			untold = time_ns;
 		if (!folded ? !put_passed(fold, packet) || !put_packet(fold, packet) : given && !put_exchange(fold, connection))
 			return false;
-		if (!given && sweeps && !put_time(fold, time_ns))
+		if (!given && (sweeps || packet->steps_back) && !put_time(fold, time_ns))
 			return false;
 		fold->out_packets++;
 		fold->out_cut += packet->cut;
@@ -684,27 +689,163 @@ static bool put_stretch(struct imds_fold *fold)
 	if (untold == 0)
 		return true;
 	/* So that the next stretch, or the end, finds the time as it is. */
-	last_ns = record_at(fold, fold->packets[fold->packet_count - 1].at)->header.time_ns;
+	last_ns = record_at(fold, fold->packets[count - 1].at)->header.time_ns;
 	return put_time(fold, untold) && (untold == last_ns || put_time(fold, last_ns));
+}
+
+/* The head of a request that is about to go has to be told of while its bytes are there. */
+static bool save(struct imds_fold *fold, struct connection *connection, uint32_t *used)
+{
+	uint32_t query = connection->asked.query_length;
+	uint8_t *to = fold->saved[fold->saving] + *used;
+
+	/* One that is told of by itself is not kept. */
+	if (connection->number == LAST_HEAD || query > SAVED_BYTES - *used)
+		return false;
+	memcpy(to, fold->records + connection->request + connection->asked.query, query);
+	connection->saved = to;
+	*used += query;
+	return true;
+}
+
+/* Where the part of the stretch ends that is given on: no connection that may still turn out to be plain begins before. */
+static uint32_t find_cut(const struct imds_fold *fold)
+{
+	uint32_t cut = fold->used;
+
+	for (uint32_t i = 0; i < fold->connection_count; i++) {
+		const struct connection *connection = &fold->connections[i];
+
+		if (connection->state < OVER && connection->first < cut && connection->first >= STRETCH_BYTES / 2)
+			cut = connection->first;
+	}
+	return cut;
+}
+
+/* What begins before the cut and goes on behind it: it is known to be plain, or given on packet by packet. */
+static void settle(struct imds_fold *fold, uint32_t cut)
+{
+	uint32_t saved = 0;
+
+	fold->saving ^= 1;
+	for (uint32_t i = 0; i < fold->connection_count; i++) {
+		struct connection *connection = &fold->connections[i];
+		bool across = connection->first < cut && connection->last >= cut;
+
+		if (connection->state < OVER ? connection->first < cut
+					     : connection->state == OVER && across && connection->request < cut &&
+						       connection->response >= cut && !save(fold, connection, &saved)) {
+			connection->state = NOT_PLAIN;
+			note_seen(fold, connection->hash);
+		}
+	}
+}
+
+static void move(uint32_t *at, uint32_t cut)
+{
+	*at = *at < cut ? 0 : *at - cut;
+}
+
+/* Takes the first `count` packets away, up to `cut`, and the connections that have none behind it. */
+static void drop(struct imds_fold *fold, uint32_t count, uint32_t cut)
+{
+	uint16_t kept = 0, *numbers = fold->numbers;
+
+	if (fold->connection_count > 0)
+		memset(fold->index, 0, sizeof(fold->index));
+	for (uint16_t i = 0; i < fold->connection_count; i++) {
+		struct connection *connection = &fold->connections[i];
+
+		numbers[i] = NONE;
+		if (connection->last < cut || connection->state == NOT_PLAIN)
+			continue;
+		move(&connection->first, cut);
+		move(&connection->last, cut);
+		move(&connection->request, cut);
+		move(&connection->response, cut);
+		numbers[i] = kept;
+		fold->connections[kept] = *connection;
+		for (uint32_t probe = 0; probe < PROBES; probe++) {
+			uint16_t *place = &fold->index[(connection->hash + probe) & (INDEX - 1)];
+
+			if (*place == 0 || fold->connections[*place - 1].hash == connection->hash) {
+				*place = (uint16_t)(kept + 1);
+				break;
+			}
+		}
+		kept++;
+	}
+	fold->connection_count = kept;
+	for (uint32_t i = count; i < fold->packet_count; i++) {
+		struct packet packet = fold->packets[i];
+
+		packet.at -= cut;
+		if (packet.connection != NONE)
+			packet.connection = numbers[packet.connection];
+		fold->packets[i - count] = packet;
+	}
+	fold->packet_count -= count;
+	fold->used -= cut;
+	memmove(fold->records, fold->records + cut, fold->used);
+}
+
+static bool give_on(struct imds_fold *fold, uint32_t cut)
+{
+	uint32_t count = fold->packet_count;
+	bool done;
+
+	while (count > 0 && fold->packets[count - 1].at >= cut)
+		count--;
+	settle(fold, cut);
+	done = put_packets(fold, count) && put_out(fold);
+	drop(fold, count, cut);
+	if (fold->free_heads == 0)
+		free_heads(fold);
+	return done;
 }
 
 bool imds_fold_flush(struct imds_fold *fold)
 {
-	bool done;
+	return give_on(fold, fold->used);
+}
 
-	/* Of these the rest is still to come. */
-	for (uint32_t i = 0; i < fold->connection_count; i++) {
-		if (fold->unsteady || fold->connections[i].state != OVER)
-			note_seen(fold, fold->connections[i].hash);
+static bool is_full(const struct imds_fold *fold, const struct imds_packet *record)
+{
+	return fold->used + record->header.length > STRETCH_BYTES || fold->packet_count == STRETCH_RECORDS;
+}
+
+bool imds_fold_add(struct imds_fold *fold, const struct imds_packet *record, const struct imds_tcp_packet *packet)
+{
+	uint64_t time_ns = record->header.time_ns;
+	bool steps_back = time_ns < fold->latest && fold->latest - time_ns > BACK_NS;
+	struct packet *added;
+
+	/* What is known of a connection by the times of its packets holds while these go on. */
+	if (steps_back && !imds_fold_flush(fold))
+		return false;
+	/* The part of which nothing more is to be known; all of it, should a record need more room than that. */
+	if (is_full(fold, record) && !give_on(fold, find_cut(fold)))
+		return false;
+	if (is_full(fold, record) && !imds_fold_flush(fold))
+		return false;
+	added = &fold->packets[fold->packet_count++];
+	memset(added, 0, sizeof(*added));
+	added->at = fold->used;
+	added->cut = record->data.length < record->wire_length;
+	added->steps_back = steps_back;
+	added->connection = NONE;
+	memcpy(fold->records + fold->used, record, record->header.length);
+	fold->used += record->header.length;
+	if (fold->off)
+		return true;
+	if (steps_back || time_ns > fold->latest)
+		fold->latest = time_ns;
+	added->hash = hash_of(fold, record);
+	added->connection = follow(fold, record_at(fold, added->at), packet, added->hash);
+	if (added->connection != NONE) {
+		uint32_t response = fold->connections[added->connection].response;
+
+		added->is_response = response > added->at && response < fold->used;
 	}
-	done = put_stretch(fold) && put_out(fold);
-	if (fold->connection_count > 0)
-		memset(fold->index, 0, sizeof(fold->index));
-	fold->used = fold->packet_count = 0;
-	fold->connection_count = 0;
-	/* In the midst of a stretch the numbers are in use. */
-	if (fold->head_count == LAST_HEAD)
-		fold->head_count = 0;
-	fold->unsteady = false;
-	return done;
+	return true;
 }
