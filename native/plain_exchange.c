@@ -92,9 +92,13 @@ struct passed {
 
 struct head {
 	uint8_t bytes[IMDS_PLAIN_HEAD_MAX]; /* the request that it was first seen in */
+	bool told;
+};
+
+/* Of a head what nearly all others differ in, apart from their bytes. */
+struct shape {
 	uint32_t length; /* 0: none */
 	struct imds_plain_request asked;
-	bool told;
 };
 
 struct response {
@@ -118,6 +122,7 @@ struct imds_fold {
 
 	/* Of the whole file. */
 	struct head heads[LAST_HEAD]; /* as src/ knows them, by their numbers */
+	struct shape shapes[LAST_HEAD];
 	struct response responses[RESPONSES]; /* those last read, which are mostly read again */
 	uint8_t free_heads, response_count, next_response;
 	uint64_t latest; /* time */
@@ -261,16 +266,17 @@ static bool is_whole(const struct imds_packet *record, const struct imds_tcp_pac
 }
 
 /* Whether a request is the same but for its query. */
-static bool is_alike(const struct head *head, const uint8_t *request, uint32_t length, struct imds_plain_request *asked)
+static bool is_alike(const struct head *head, const struct shape *shape, const uint8_t *request, uint32_t length,
+		     struct imds_plain_request *asked)
 {
-	uint32_t end = head->asked.query + head->asked.query_length, behind = head->length - end;
+	uint32_t query = shape->asked.query, end = query + shape->asked.query_length, behind = shape->length - end;
 
-	if (length < head->asked.query + behind || memcmp(request + length - behind, head->bytes + end, behind) != 0 ||
-	    memcmp(request, head->bytes, head->asked.query) != 0)
+	if (length < query + behind || request[length - behind] != head->bytes[end] ||
+	    memcmp(request + length - behind, head->bytes + end, behind) != 0 || memcmp(request, head->bytes, query) != 0)
 		return false;
-	asked->query = head->asked.query;
-	asked->query_length = length - asked->query - behind;
-	return imds_plain_query(request + asked->query, asked->query_length);
+	asked->query = query;
+	asked->query_length = length - query - behind;
+	return imds_plain_query(request + query, asked->query_length);
 }
 
 /* The number of the head that a request has in common with others; LAST_HEAD where there are too many. False: not plain. */
@@ -281,9 +287,9 @@ static bool find_head(struct imds_fold *fold, struct connection *connection)
 	uint8_t free = LAST_HEAD;
 
 	for (uint8_t i = 0; i < LAST_HEAD; i++) {
-		if (fold->heads[i].length == 0) {
+		if (fold->shapes[i].length == 0) {
 			free = i;
-		} else if (is_alike(&fold->heads[i], request, length, &connection->asked)) {
+		} else if (is_alike(&fold->heads[i], &fold->shapes[i], request, length, &connection->asked)) {
 			connection->number = i;
 			return true;
 		}
@@ -294,9 +300,9 @@ static bool find_head(struct imds_fold *fold, struct connection *connection)
 	if (free == LAST_HEAD)
 		return true;
 	memcpy(fold->heads[free].bytes, request, length);
-	fold->heads[free].length = length;
-	fold->heads[free].asked = connection->asked;
 	fold->heads[free].told = false;
+	fold->shapes[free].length = length;
+	fold->shapes[free].asked = connection->asked;
 	fold->free_heads--;
 	return true;
 }
@@ -311,9 +317,9 @@ static void free_heads(struct imds_fold *fold)
 			used[fold->connections[i].number] = true;
 	}
 	for (uint8_t i = 0; i < LAST_HEAD; i++) {
-		if (used[i] || fold->heads[i].length == 0)
+		if (used[i] || fold->shapes[i].length == 0)
 			continue;
-		fold->heads[i].length = 0;
+		fold->shapes[i].length = 0;
 		fold->free_heads++;
 	}
 }
@@ -521,9 +527,10 @@ static bool put_head(struct imds_fold *fold, const struct connection *connection
 {
 	struct head *head = connection->number == LAST_HEAD ? NULL : &fold->heads[connection->number];
 	const uint8_t *request = head ? head->bytes : fold->records + connection->request;
-	const struct imds_plain_request *asked = head ? &head->asked : &connection->asked;
-	uint32_t query = asked->query, end = query + asked->query_length;
-	uint32_t length = (head ? head->length : connection->request_length) - asked->query_length;
+	const struct shape own = { connection->request_length, connection->asked };
+	const struct shape *shape = head ? &fold->shapes[connection->number] : &own;
+	uint32_t query = shape->asked.query, end = query + shape->asked.query_length;
+	uint32_t length = shape->length - shape->asked.query_length;
 	struct imds_head *put;
 
 	if (head && head->told)

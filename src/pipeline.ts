@@ -226,7 +226,7 @@ export class Pipeline {
     if (!this.#isWatched(record)) return;
     const endpoint = this.#endpoint!;
     // The native module tells of none as a whole that has the addresses of one that may be open.
-    this.#flows.replace(record.flowKey, record.time);
+    if (this.#flows.size > 0) this.#flows.replace(record.flowKey, record.time);
     this.#connections++;
     const attribution = this.#processes.always ?? this.#processes.forFlow(identityOf(record));
     const alike = this.#exchanges.alike(record, endpoint, attribution);
