@@ -73,10 +73,38 @@ static void source_stats(void *state, struct imds_stats *stats)
 	}
 }
 
+static bool is_among(const struct imds_endpoint *endpoint, const struct imds_endpoint *all, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (memcmp(all[i].address, endpoint->address, sizeof(endpoint->address)) == 0 &&
+		    all[i].port == endpoint->port)
+			return true;
+	}
+	return false;
+}
+
+/* Takes those out of the map that are not among the others. */
+static void remove_endpoints(const struct imds_loaded *loaded, const struct imds_endpoint *endpoints, uint32_t count,
+			     const struct imds_endpoint *others, uint32_t other_count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct imds_endpoint_key key = { .port = endpoints[i].port };
+
+		memcpy(key.address, endpoints[i].address, sizeof(key.address));
+		if (!is_among(&endpoints[i], others, other_count))
+			bpf_map_delete_elem(loaded->endpoints_fd, &key);
+	}
+}
+
 static void source_stop(void *state)
 {
 	struct ebpf_source *source = state;
 
+	/*
+	 * The hooks are detached one after the other, which takes milliseconds: a response would still be seen whose request is
+	 * not any more. An endpoint goes from the map at one instant for both directions and all processors.
+	 */
+	remove_endpoints(&source->loaded, source->endpoints, source->endpoint_count, NULL, 0);
 	imds_detach(&source->loaded);
 	/* A program that runs on another processor still writes its record. It is an RCU reader, which this waits for. */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
@@ -253,29 +281,6 @@ static int start_reading(struct ebpf_source *source, struct imds_error *error)
 	if (!source->per_cpu || !source->reader)
 		return imds_fail(error, IMDS_ERROR_SYSTEM, "reading the ring buffer: %s", strerror(errno));
 	return 0;
-}
-
-static bool is_among(const struct imds_endpoint *endpoint, const struct imds_endpoint *all, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		if (memcmp(all[i].address, endpoint->address, sizeof(endpoint->address)) == 0 &&
-		    all[i].port == endpoint->port)
-			return true;
-	}
-	return false;
-}
-
-/* Takes those out of the map that are not among the others. */
-static void remove_endpoints(const struct imds_loaded *loaded, const struct imds_endpoint *endpoints, uint32_t count,
-			     const struct imds_endpoint *others, uint32_t other_count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		struct imds_endpoint_key key = { .port = endpoints[i].port };
-
-		memcpy(key.address, endpoints[i].address, sizeof(key.address));
-		if (!is_among(&endpoints[i], others, other_count))
-			bpf_map_delete_elem(loaded->endpoints_fd, &key);
-	}
 }
 
 static struct imds_endpoint *copy_endpoints(const struct imds_endpoint *endpoints, uint32_t count,

@@ -161,6 +161,7 @@ export class LiveSession {
         room: async () => {
           for (const sink of sinks) await sink.room?.();
         },
+        full: () => sinks.some(({ full }) => full),
         onTick: status,
       });
       this.#tracer = tracer;

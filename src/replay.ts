@@ -25,8 +25,10 @@ export async function replay(options: {
   pipeline: Pipeline;
   /** Called before the first packet with its time. */
   beforeFirst: (time: number) => void;
-  /** Called after each batch and each WAIT_MS without one; `false` ends the replay. */
+  /** Called after each batch, each WAIT_MS without one, and when `full` says so; `false` ends the replay. */
   afterBatch: () => Promise<boolean>;
+  /** No more should be written before `afterBatch`. */
+  full: () => boolean;
 }): Promise<void> {
   const { source, pipeline } = options;
   let time: number | undefined;
@@ -41,9 +43,9 @@ export async function replay(options: {
     pipeline.accept(record);
   };
   do {
-    handed = await source.next(WAIT_MS, onRecord);
+    handed = await source.next(WAIT_MS, onRecord, options.full);
     if (begun) pipeline.endBatch();
     begun = false;
   } while ((await options.afterBatch()) && handed >= 0);
-  pipeline.finish(time ?? 0);
+  while (!pipeline.finish(time ?? 0, options.full)) await options.afterBatch();
 }

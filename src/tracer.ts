@@ -34,8 +34,10 @@ export function runTracer(options: {
   /** Events that a receiver elsewhere will never get, so far; undefined where there is none. */
   undelivered?: () => number | undefined;
   onTick?: (stats: TracerStats) => void;
-  /** Resolves when more may be written: until then records wait where they are captured. */
+  /** Resolves when more may be written, soon in any case: until then records wait where they are captured. */
   room?: () => Promise<void>;
+  /** No more should be written before `room`: what is written would be lost where it waits. */
+  full?: () => boolean;
 }): LiveTracer {
   const { source, pipeline, write } = options;
   let stopping = false;
@@ -66,12 +68,13 @@ export function runTracer(options: {
   /** Takes the records of a batch; how many there were, or -1 at the end. */
   const step = async (timeoutMs: number): Promise<number> => {
     let time: number | undefined;
-    const handed = await source.next(timeoutMs, (record) => {
+    const onRecord = (record: CaptureRecord): void => {
       time = record.time;
       pipeline.accept(record);
-    });
+    };
+    const handed = await source.next(timeoutMs, onRecord, options.full);
     // Records may have waited: what comes in time by their clock must not be given up by that of the wall.
-    if (handed >= 0) pipeline.tick(time ?? Date.now());
+    if (handed >= 0) pipeline.tick(time ?? Date.now(), options.full);
     await options.room?.();
     return handed;
   };
@@ -107,9 +110,9 @@ export function runTracer(options: {
     while ((await source.next(0, count)) > 0);
   };
 
-  const end = (): TracerStats => {
+  const end = async (): Promise<TracerStats> => {
     const now = Date.now();
-    pipeline.finish(now);
+    while (!pipeline.finish(now, options.full)) await options.room?.();
     reportLoss(now, true);
     const last = stats();
     write({ kind: 'tracer-stopped', time: now, stats: last });
@@ -121,7 +124,7 @@ export function runTracer(options: {
     try {
       await follow();
     } catch (error) {
-      end();
+      await end();
       throw error;
     }
     return end();

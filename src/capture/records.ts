@@ -28,15 +28,21 @@ const KINDS: ReadonlyMap<number, { size: number; decode: Decode }> = new Map([
 ]);
 
 /**
- * Decodes the records of a batch (native/record.h) and calls `onRecord` for each, in order. Byte fields of a record are
- * views into `batch`. Returns how many there were. A record that contradicts itself ends the batch with IMDS_E_RECORD.
+ * Decodes the records of a batch (native/record.h) and calls `onRecord` for each, in order, to the end or until `enough`
+ * says so after one. Byte fields of a record are views into `batch`. Returns how many records and bytes were read. A record
+ * that contradicts itself ends the batch with IMDS_E_RECORD.
  */
-export function decodeBatch(given: Buffer, onRecord: (record: CaptureRecord) => void): number {
+export function decodeBatch(
+  given: Buffer,
+  onRecord: (record: CaptureRecord) => void,
+  enough: () => boolean = () => false,
+): { count: number; bytes: number } {
   let count = 0;
+  let at = 0;
   const batch = given.byteOffset % Int32Array.BYTES_PER_ELEMENT === 0 ? given : alignedCopy(given);
   const words = new Int32Array(batch.buffer, batch.byteOffset, Math.floor(batch.length / Int32Array.BYTES_PER_ELEMENT));
   const total = batch.length;
-  for (let at = 0; at < total; count++) {
+  while (at < total) {
     const left = total - at;
     if (left < Layout.header.size) throw malformed('cut header');
     const length = batch.readUInt32LE(at + Layout.header.length);
@@ -45,8 +51,10 @@ export function decodeBatch(given: Buffer, onRecord: (record: CaptureRecord) => 
     if (length < kind.size || length > left || length % 8 !== 0) throw malformed(`length ${length} of ${left}`);
     onRecord(kind.decode(batch, at, length, words));
     at += length;
+    count++;
+    if (enough()) break;
   }
-  return count;
+  return { count, bytes: at };
 }
 
 function alignedCopy(bytes: Buffer): Buffer {

@@ -7,10 +7,7 @@ import type { Handle, NativeModule } from './native.js';
 import { decodeBatch } from './records.js';
 import type { CaptureRecord, CaptureSource, CaptureStats, EndpointAddress } from './types.js';
 
-/**
- * Room for one of the largest records beside hundreds of the usual ones. Not for more: a batch is worked off in one turn of
- * the event loop, and what it leads to (log lines of several times its size) can only be written between turns.
- */
+/** Room for one of the largest records beside hundreds of the usual ones: a batch is worked off in one turn of the event loop. */
 const BATCH_BYTES = 256 * 1024;
 
 /** Closed while the call waited for a worker thread; the end of a file, or of what was captured before the stop. */
@@ -20,6 +17,8 @@ const ENDS: ReadonlySet<number> = new Set([-constants.errno.EBADF, -constants.er
 export class NativeSource implements CaptureSource {
   readonly description: string;
   readonly #batch: Buffer;
+  /** What of the batch was not handed over yet. */
+  #rest: Buffer;
   readonly #stats = Buffer.alloc(Layout.stats.size);
   #closed = false;
 
@@ -30,6 +29,7 @@ export class NativeSource implements CaptureSource {
     batchBytes = BATCH_BYTES,
   ) {
     this.#batch = Buffer.allocUnsafeSlow(batchBytes);
+    this.#rest = this.#batch.subarray(0, 0);
     this.description = native.description(handle);
   }
 
@@ -37,14 +37,22 @@ export class NativeSource implements CaptureSource {
    * As CaptureSource says; -1 also once closed. One call at a time: IMDS_E_READ otherwise, and for what the native module
    * reports.
    */
-  async next(timeoutMs: number, onRecord: (record: CaptureRecord) => void): Promise<number> {
+  async next(timeoutMs: number, onRecord: (record: CaptureRecord) => void, enough?: () => boolean): Promise<number> {
     if (this.#closed) return -1;
-    const used = await this.native.next(this.handle, this.#batch, this.#batch.length, timeoutMs);
-    if (ENDS.has(used)) return -1;
-    if (used < 0) {
-      throw captureError('IMDS_E_READ', `Reading from the ${this.kind} source failed: ${getSystemErrorName(used)}`);
+    if (this.#rest.length === 0) {
+      const used = await this.native.next(this.handle, this.#batch, this.#batch.length, timeoutMs);
+      if (ENDS.has(used)) return -1;
+      if (used < 0) {
+        throw captureError('IMDS_E_READ', `Reading from the ${this.kind} source failed: ${getSystemErrorName(used)}`);
+      }
+      this.#rest = this.#batch.subarray(0, used);
     }
-    return decodeBatch(this.#batch.subarray(0, used), onRecord);
+    const batch = this.#rest;
+    // A batch that contradicts itself is not read again.
+    this.#rest = batch.subarray(batch.length);
+    const { count, bytes } = decodeBatch(batch, onRecord, enough);
+    this.#rest = batch.subarray(bytes);
+    return count;
   }
 
   wake(): void {

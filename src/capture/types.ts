@@ -167,10 +167,11 @@ export interface CaptureSource {
   /** One line for people: which source, how attached. */
   readonly description: string;
   /**
-   * Waits at most `timeoutMs` for records, off the event loop, and calls `onRecord` for each, in order.
-   * Resolves to how many there were; to -1 at the end of a file, or when all is read since `stop`. The views in a record die when `onRecord` returns.
+   * Waits at most `timeoutMs` for records, off the event loop, and calls `onRecord` for each, in order, until `enough` says
+   * after one that no more is wanted for now: the next call begins with what is left. Resolves to how many there were; to -1
+   * at the end of a file, or when all is read since `stop`. The views in a record die when `onRecord` returns.
    */
-  next(timeoutMs: number, onRecord: (record: CaptureRecord) => void): Promise<number>;
+  next(timeoutMs: number, onRecord: (record: CaptureRecord) => void, enough?: () => boolean): Promise<number>;
   /** Stops capturing: `next` has what was captured until then, and the counters stand. */
   stop(): void;
   /** Ends a pending `next` early. */

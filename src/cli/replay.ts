@@ -117,6 +117,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
         await output?.room();
         return !stopped && output?.gone !== true;
       },
+      full: () => output?.full === true,
     });
     view.clear();
     const progress = source.progress();
@@ -202,9 +203,15 @@ class Output {
     this.#stdout.line(FORMATTERS[this.#json ? this.#format : 'text'](shown, this.#context, text));
   };
 
+  /** More should wait for `room`. */
+  get full(): boolean {
+    return this.#logs?.full === true || this.evidence?.full === true || this.#stdout?.full === true;
+  }
+
+  /** A file can wait, for a slow disk and for a slow reader; not for a disk that hangs. */
   async room(): Promise<void> {
-    await this.#logs?.room();
-    await this.evidence?.room();
+    while (this.#logs?.full) await this.#logs.room();
+    while (this.evidence?.full) await this.evidence.room();
     await this.#stdout?.flush();
   }
 

@@ -14,6 +14,7 @@ import type { ShownEvent } from '../output/redact.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
 import { inColour, TerminalView } from '../output/terminal.js';
 import type { TextLine } from '../output/text.js';
+import { type Patience, waitWithPatience } from '../patience.js';
 import { ServiceManager } from '../service/notify.js';
 import { Shipper } from '../ship/shipper.js';
 import { hostContext } from './host.js';
@@ -22,8 +23,8 @@ import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './optio
 import { explain, reload, type Step } from './reload.js';
 import { stopOnSignal } from './signals.js';
 
-/** What is still to be shown has so much time at the end; the logs are written by then. */
-const LAST_OUTPUT_MS = 500;
+/** What is still to be shown has so much time at the end while nobody reads it, and in all; the logs are written by then. */
+const LAST_OUTPUT: Omit<Patience, 'progress'> = { stillMs: 500, inAllMs: 5000 };
 
 export function traceCommand(): Command {
   const command = new Command('trace')
@@ -44,7 +45,8 @@ Exit status: 0 done, 2 wrong usage, 3 this host can't capture, 4 done but someth
   return addTraceOptions(command).action(async (given: Record<string, unknown>) => {
     process.exitCode = await trace(resolveTraceOptions(given), () => resolveTraceOptions(given));
     // A reader that stands still (`| less`) would keep the process alive by what it has not read of the view.
-    setTimeout(() => process.exit(), LAST_OUTPUT_MS).unref();
+    const left = (): number => process.stdout.writableLength + process.stderr.writableLength;
+    void waitWithPatience(new Promise(() => {}), { ...LAST_OUTPUT, progress: left }).then(() => process.exit());
   });
 }
 
@@ -176,6 +178,14 @@ class TerminalSink implements EventSink {
 
   write(_event: ShownEvent, text: TextLine): void {
     this.#view?.line(text);
+  }
+
+  get full(): boolean {
+    return this.#view?.full === true;
+  }
+
+  async room(): Promise<void> {
+    await this.#view?.room();
   }
 
   status({ stats }: TracerHealth): void {

@@ -2,6 +2,7 @@ import { close, fstatSync, fsync, write, writeSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../errors.js';
+import { waitWithPatience } from '../patience.js';
 
 /** Blocks wait for a slow disk up to this many bytes a file; what comes on top is dropped and counted. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
@@ -16,6 +17,9 @@ const RETRY_MS = 1000;
  */
 const ENOUGH_PENDING_BYTES = 1024 * 1024;
 const WAIT_FOR_DISK_MS = 50;
+/** A disk that has taken nothing for so long is taken to hang. At the end it has so long again, and a slow one so long in all. */
+const HANGS_MS = 2000;
+const CLOSE_WITHIN_MS = 5000;
 
 /** What mends by itself at the same place, when somebody makes room. After other errors the file is opened anew. */
 const NO_ROOM: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EAGAIN', 'EINTR']);
@@ -64,6 +68,9 @@ export class BlockWriter {
   #reopenWanted = false;
   #timer: NodeJS.Timeout | undefined;
   #lastWrite = Number.NEGATIVE_INFINITY;
+  /** When the disk took something for the last time, or was given something after a pause. */
+  #lastMove = Number.NEGATIVE_INFINITY;
+  #bytesWritten = 0;
   #outage: { since: number; lost: number } | undefined;
   #rotationFails = false;
   /** The last error was none that mends by itself. */
@@ -88,6 +95,11 @@ export class BlockWriter {
   /** What waits to be written. */
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** So much waits that more should wait for `room`. Not while nothing can be written, or the disk hangs: nobody waits for that. */
+  get full(): boolean {
+    return this.#pendingBytes > ENOUGH_PENDING_BYTES && !this.failing && performance.now() - this.#lastMove < HANGS_MS;
   }
 
   /** Nothing can be written at present. */
@@ -115,7 +127,7 @@ export class BlockWriter {
   /** Resolves when there is room for more, soon in any case, and at once while nothing can be written. Never rejects. */
   async room(): Promise<void> {
     const end = performance.now() + WAIT_FOR_DISK_MS;
-    while (this.#pendingBytes > ENOUGH_PENDING_BYTES && !this.failing && performance.now() < end) await sleep(1);
+    while (this.full && performance.now() < end) await sleep(1);
   }
 
   /** Opens the file anew: after something outside has renamed it, or `files` lie elsewhere. */
@@ -124,17 +136,22 @@ export class BlockWriter {
     if (!this.#writing) this.#reopen();
   }
 
-  /** Writes what is pending for at most `withinMs`, then closes. What could not be written is counted. Never rejects. */
-  async close(withinMs: number): Promise<void> {
+  /**
+   * Writes what is pending and closes: at once after an error, in a bounded time where the disk is slow or hangs. What could
+   * not be written is counted. Never rejects.
+   */
+  async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    let deadline: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
+    const idle = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
-      deadline = setTimeout(resolve, withinMs);
       if (!this.#writing) this.#writeNext();
     });
-    clearTimeout(deadline);
+    await waitWithPatience(idle, {
+      progress: () => this.#bytesWritten,
+      stillMs: HANGS_MS,
+      inAllMs: CLOSE_WITHIN_MS,
+    });
     clearTimeout(this.#timer);
     this.#onIdle = undefined;
     this.lost += this.#blocks.length + this.#batchLengths.length - this.#wholeBlocks().count;
@@ -196,10 +213,13 @@ export class BlockWriter {
     }
     this.#writing = true;
     this.#lastWrite = performance.now();
+    if (this.#lastWrite - this.#lastMove > HANGS_MS) this.#lastMove = this.#lastWrite;
     write(this.#fd!, batch, this.#offset, batch.length - this.#offset, null, (error, written) => {
       this.#writing = false;
       if (this.#ended) return;
       if (error === null) {
+        this.#lastMove = performance.now();
+        this.#bytesWritten += written;
         this.#offset += written;
         this.#size += written;
         if (this.#offset === batch.length) this.#batchDone();

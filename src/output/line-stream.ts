@@ -32,6 +32,11 @@ export class LineStream {
     sink.on('drain', release);
   }
 
+  /** The reader is behind: more should wait for `flush`. */
+  get full(): boolean {
+    return this.#full;
+  }
+
   /** Adds a line; `line` has no line end of its own. */
   line(line: string): void {
     if (this.gone) return;

@@ -38,8 +38,12 @@ const MAX_HEADER = 4096;
 const MAX_PATH = 4096;
 const MAX_NAME = 256;
 const MAX_METHOD = 64;
-/** All arguments of one process together, and how many of them. */
+/**
+ * All arguments of one process together, and how many of them. Of an ancestor less: shells and CI runners have whole scripts
+ * as an argument, and every request of every process below them would carry those.
+ */
 const MAX_ARGS_LENGTH = 8192;
+const MAX_ANCESTOR_ARGS_LENGTH = 1024;
 const MAX_ARGS = 512;
 /** Redaction shortens: of texts up to this length all is looked at, of longer ones their beginning. */
 const MAX_READ = 16384;
@@ -205,11 +209,11 @@ function redactOnce<P extends ProcessSummary>(
 
 function redactProcess(process: ProcessInfo, learned: LearnedSecrets): ProcessInfo {
   const { entityId, user, unit, container, podUid, netns } = process;
-  const shown = redactSummary(process, learned) as ProcessInfo;
+  const shown = redactSummary(process, learned, MAX_ARGS_LENGTH) as ProcessInfo;
   shown.entityId = boundText(entityId, MAX_NAME);
   shown.ancestors = process.ancestors
     .slice(0, MAX_ANCESTORS)
-    .map((ancestor) => redactOnce(ancestor, learned, redactSummary));
+    .map((ancestor) => redactOnce(ancestor, learned, redactAncestor));
   if (user !== undefined) {
     shown.user = { id: user.id };
     if (user.name !== undefined) shown.user.name = boundText(user.name, MAX_NAME);
@@ -223,19 +227,27 @@ function redactProcess(process: ProcessInfo, learned: LearnedSecrets): ProcessIn
   return shown;
 }
 
+const redactAncestor = (process: ProcessSummary, learned: LearnedSecrets): ProcessSummary =>
+  redactSummary(process, learned, MAX_ANCESTOR_ARGS_LENGTH);
+
 // Members are set one by one: spreading optional ones takes ten times as long, and this is done for every request.
-function redactSummary(process: ProcessSummary, learned: LearnedSecrets): ProcessSummary {
+function redactSummary(process: ProcessSummary, learned: LearnedSecrets, maxArgs: number): ProcessSummary {
   const { pid, name, startTime, args, argsTruncated, executable } = process;
   const shown: ProcessSummary = { pid, name: boundText(name, MAX_NAME) };
   if (startTime !== undefined) shown.startTime = startTime;
-  if (args !== undefined) shown.args = boundedArgs(args, argsTruncated ?? false, learned);
+  if (args !== undefined) shown.args = boundedArgs(args, argsTruncated ?? false, learned, maxArgs);
   if (argsTruncated !== undefined) shown.argsTruncated = argsTruncated;
   if (executable !== undefined) shown.executable = boundText(executable, MAX_PATH);
   return shown;
 }
 
 /** Arguments without secrets and within bounds; one more at the end says how many were left out. */
-function boundedArgs(args: readonly string[], truncated: boolean, learned: LearnedSecrets): string[] {
+function boundedArgs(
+  args: readonly string[],
+  truncated: boolean,
+  learned: LearnedSecrets,
+  maxLength: number,
+): string[] {
   const read: string[] = [];
   let length = 0;
   while (read.length < Math.min(args.length, MAX_ARGS) && length < MAX_READ) {
@@ -246,7 +258,7 @@ function boundedArgs(args: readonly string[], truncated: boolean, learned: Learn
   const cutBefore = Math.max(length - MAX_READ, 0);
   const cut = cutBefore > 0 || (truncated && read.length === args.length);
   const shown: string[] = [];
-  let room = MAX_ARGS_LENGTH;
+  let room = maxLength;
   for (const [i, arg] of redactArgs(read, learned, cut).entries()) {
     if (room <= 0) break;
     shown.push(boundText(arg, room, i === read.length - 1 ? cutBefore : 0));

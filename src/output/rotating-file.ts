@@ -58,6 +58,11 @@ export class RotatingFile {
     this.#writer.append(`${line}\n`);
   }
 
+  /** More lines should wait for `room`. */
+  get full(): boolean {
+    return this.#writer.full;
+  }
+
   /** Resolves when there is room for more lines, soon in any case. Never rejects. */
   room(): Promise<void> {
     return this.#writer.room();
@@ -75,9 +80,9 @@ export class RotatingFile {
     this.#writer.maxBytes = rotation.maxBytes;
   }
 
-  /** Writes what is pending for at most `withinMs`, then closes. What could not be written is counted. Never rejects. */
-  close(withinMs: number): Promise<void> {
-    return this.#writer.close(withinMs);
+  /** Writes what is pending, as far as the disk takes it within a bounded time, and closes. The rest is counted. Never rejects. */
+  close(): Promise<void> {
+    return this.#writer.close();
   }
 
   /** Writes what is pending at once, as far as that goes: for when the process ends by itself. Never throws. */

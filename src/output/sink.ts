@@ -20,6 +20,8 @@ export interface EventSink extends HasMetrics {
   status?(health: TracerHealth): void;
   /** Resolves when there is room for more events, soon in any case: until then packets wait where they are captured. */
   room?(): Promise<void>;
+  /** No more should come before `room` says so. Not of a sink whose place takes nothing at present: nobody waits for that. */
+  readonly full?: boolean;
   /** Writes what is pending, within a bounded time, and lets everything go. */
   close?(): Promise<void> | void;
   /** Events that did not get to where they should, so far; counted as `log_errors`. */

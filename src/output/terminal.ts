@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pc from 'picocolors';
 import type { Level } from '../imds/types.js';
 import type { TextLine } from './text.js';
@@ -9,7 +10,7 @@ export interface TerminalStream {
   isTTY?: boolean;
   columns?: number;
   readonly writableLength: number;
-  write(text: string): boolean;
+  write(text: string, taken?: () => void): boolean;
   on(event: 'error', listener: (error: Error) => void): unknown;
   /** Node's own, of a terminal. */
   readonly _handle?: { setBlocking?(blocking: boolean): unknown } | null;
@@ -19,6 +20,13 @@ export interface TerminalStream {
 const REDRAW_MS = 50;
 /** What a slow reader has not taken yet, and what waits for the next redraw; lines beyond are left out and counted. */
 const MAX_PENDING_CHARACTERS = 1024 * 1024;
+/**
+ * While more than this waits for a program that reads the lines, no more should be made, but not for longer than this at a
+ * time, nor for one that has read nothing for so long (`| less`). A terminal is for people: they are not waited for.
+ */
+const ENOUGH_PENDING_CHARACTERS = 128 * 1024;
+const WAIT_FOR_READER_MS = 50;
+const STANDS_STILL_MS = 1000;
 
 const ERASE_LINE = '\r\x1b[K';
 
@@ -44,6 +52,8 @@ export class TerminalView {
   #statusChanged = false;
   #timer: NodeJS.Timeout | undefined;
   #gone = false;
+  /** When the reader took something for the last time, or was given something while nothing else waited. */
+  #lastTaken = Number.NEGATIVE_INFINITY;
 
   /** `colour` false takes the colours away (NO_COLOR, https://no-color.org); without a terminal there are none. */
   constructor(
@@ -66,6 +76,24 @@ export class TerminalView {
     // Node writes to terminals blocking (tty.WriteStream), and has no public way to change it. One that stands still (Ctrl-S,
     // a multiplexer's copy mode) would stop the whole tracer.
     stream._handle?.setBlocking?.(false);
+  }
+
+  /** More lines should wait for `room`. */
+  get full(): boolean {
+    return (
+      !this.#isTerminal &&
+      !this.#gone &&
+      this.#pending.length + this.stream.writableLength > ENOUGH_PENDING_CHARACTERS &&
+      (this.stream.writableLength === 0 || performance.now() - this.#lastTaken < STANDS_STILL_MS)
+    );
+  }
+
+  /** Resolves when the reader has taken more, soon in any case. Never rejects. */
+  async room(): Promise<void> {
+    if (!this.full) return;
+    this.#draw();
+    const end = performance.now() + WAIT_FOR_READER_MS;
+    while (this.full && performance.now() < end) await sleep(1);
   }
 
   /** Shows an event. */
@@ -122,7 +150,10 @@ export class TerminalView {
     if (this.#statusShown) out += this.#dim(this.#status.slice(0, Math.max((this.stream.columns || 80) - 1, 0)));
     if (out === '') return;
     try {
-      this.stream.write(out);
+      if (this.stream.writableLength === 0) this.#lastTaken = performance.now();
+      this.stream.write(out, () => {
+        this.#lastTaken = performance.now();
+      });
     } catch {
       this.#gone = true;
     }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Constants, Layout } from '../../src/capture/layout.js';
 import { decodeBatch } from '../../src/capture/records.js';
-import type { CaptureRecord } from '../../src/capture/types.js';
+import type { CaptureRecord, PacketRecord } from '../../src/capture/types.js';
 import { TracerError } from '../../src/errors.js';
 
 const ADDRESS = Buffer.from('00000000000000000000ffff646464c8', 'hex');
@@ -54,7 +54,7 @@ function connect(argv: string, ancestors: number): Buffer {
 
 const decode = (bytes: Buffer): CaptureRecord[] => {
   const records: CaptureRecord[] = [];
-  expect(decodeBatch(bytes, (item) => records.push(item))).toBe(records.length);
+  expect(decodeBatch(bytes, (item) => records.push(item))).toEqual({ count: records.length, bytes: bytes.length });
   return records;
 };
 
@@ -85,6 +85,21 @@ describe('decodeBatch', () => {
       data: Buffer.from('abc'),
     });
     expect(third).toMatchObject({ direction: 'ingress', data: Buffer.alloc(0) });
+  });
+
+  it('goes on later with what was too much for once', () => {
+    const bytes = Buffer.concat(['one', 'two', 'three'].map((text) => packet(Buffer.from(text))));
+    const seen: string[] = [];
+    const read = (from: number, atMost: number) => {
+      let left = atMost;
+      const onRecord = (item: CaptureRecord) => seen.push((item as PacketRecord).data.toString());
+      return decodeBatch(bytes.subarray(from), onRecord, () => --left === 0);
+    };
+    const first = read(0, 2);
+    expect(first.count).toBe(2);
+    expect(seen).toEqual(['one', 'two']);
+    expect(read(first.bytes, 2)).toEqual({ count: 1, bytes: bytes.length - first.bytes });
+    expect(seen).toEqual(['one', 'two', 'three']);
   });
 
   it('decodes no record of an empty batch', () => {

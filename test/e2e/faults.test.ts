@@ -214,7 +214,7 @@ describeOnKernel('faults', () => {
     ['prlimit'],
     'out of file descriptors: it captures on, and writes what waited when there are some again',
     async () => {
-      const tracer = await start({ args: ['--quiet', '--log-max-size', '100000'] });
+      const tracer = await start({ args: ['--quiet', '--log-max-size', '100000', '--log-max-files', '100'] });
       await expectTraced(tracer);
       const limit = (count: number) => runOk(['prlimit', '--pid', String(tracer.pid), `--nofile=${count}:`]);
       await limit(3);

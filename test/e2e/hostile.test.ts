@@ -246,6 +246,20 @@ describeOnKernel('a hostile local user', () => {
     expect(JSON.stringify(events).length).toBeLessThan(64 * 1024);
   });
 
+  attack('a fork storm below shells with scripts of 100 KiB as an argument', async () => {
+    const below = (depth: number, argv: readonly string[]): readonly string[] =>
+      depth === 0 ? argv : below(depth - 1, ['sh', '-c', `"$@"; : ${'x'.repeat(100 * 1024)}`, 'sh', ...argv]);
+    const before = mine().length;
+    await scene.runOk(unprivileged(below(7, [program, 'storm', ADDRESS, '80', String(SIZE.storm)])), {
+      timeoutMs: LONG_MS,
+    });
+    const scripted = mine()
+      .slice(before)
+      .filter(({ imds }) => imds!.ancestors?.some(({ args }) => args?.[1] === '-c'));
+    expect(scripted.length).toBeGreaterThan(0);
+    for (const event of scripted) expect(JSON.stringify(event).length).toBeLessThan(32 * 1024);
+  });
+
   attack('an executable that deletes itself', async () => {
     const copy = join(folder, 'vanishes');
     copyFileSync(program, copy);

@@ -81,11 +81,12 @@ describeOnKernel('the life of a tracer', () => {
       tracer.kill(signal);
       await until('its end', () => hasEnded(tracer.pid));
       await sending;
-      expect(await tracer.stop()).toMatchObject({ status: 0, signal: null });
+      const { status, signal: endedBy } = await tracer.stop();
+      const stats = statsOf(tracer);
+      expect({ status, endedBy }, JSON.stringify(stats)).toEqual({ status: 0, endedBy: null });
       await expectDetached(links);
 
       expect(tracer.events().at(-1)!.event.action).toBe('tracer-stopped');
-      const stats = statsOf(tracer);
       expect(tracer.requests()).toHaveLength(stats.requests);
       expect(stats.packets_seen).toBe(stats.packets_captured + stats.ring_dropped + stats.packets_passed_over);
       expect(stats.ring_dropped).toBe(0);

@@ -331,7 +331,7 @@ describe('a file that can not be written', () => {
     for (let i = 0; i < 200; i++) file.append(line);
     // 8 MiB are 128 such lines.
     expect(file.lost).toBe(72);
-    await file.close(5000);
+    await file.close();
     expect(statSync(join(directory, 'imds-trace.log')).size).toBe(128 * 64 * 1024);
     expect(file.lost).toBe(72);
   });
@@ -351,7 +351,7 @@ describe('a file that can not be written', () => {
       mount('-o', 'remount,size=8m', directory);
       await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
       expect(said[1]).toMatch(/^DIR\/imds-trace.log is written again after [123] s; lost meanwhile: 0$/);
-      await file.close(900);
+      await file.close();
       expect(numbers('imds-trace')).toEqual(range(0, 2000));
       expect(file.lost).toBe(0);
       expect(said).toHaveLength(2);
@@ -374,7 +374,7 @@ describe('a file that can not be written', () => {
       await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
       await expect.poll(() => file.pendingBytes).toBe(0);
       append(file, 20_000, 20_010);
-      await file.close(900);
+      await file.close();
       const written = numbers('imds-trace');
       expect(written).toEqual([...range(0, 20_000 - lost), ...range(20_000, 20_010)]);
       expect(said[1]).toMatch(new RegExp(`lost meanwhile: ${lost}$`));
@@ -427,7 +427,7 @@ describe('a file that can not be written', () => {
         // Not to be had writable again without a check of it, as which its removal stands here.
         spawnSync('umount', ['-l', directory]);
         await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
-        await file.close(900);
+        await file.close();
         expect(numbers('imds-trace')).toEqual(range(10, 20));
         expect(file.lost).toBe(0);
       } finally {
@@ -452,7 +452,7 @@ describe('a file that can not be written', () => {
         expect(said[0]).toMatch(/EIO/);
         spawnSync('umount', ['-l', directory]);
         await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
-        await file.close(900);
+        await file.close();
         expect(numbers('imds-trace')).toEqual(range(10, 20));
       } finally {
         spawnSync('umount', ['-l', directory]);
@@ -466,7 +466,7 @@ describe('a file that can not be written', () => {
     await expect.poll(() => file.pendingBytes).toBe(0);
     rmSync(join(directory, 'imds-trace.log'));
     append(file, 10, 20);
-    await file.close(900);
+    await file.close();
     expect(numbers('imds-trace')).toEqual(range(10, 20));
     expect(said).toEqual(['DIR/imds-trace.log was removed, and is made anew']);
   });
@@ -499,7 +499,7 @@ describe('a file that can not be written', () => {
     expect(said.at(-1)).toMatch(/symbolic link of user 65534/);
     rmSync(directory);
     await expect.poll(() => file.failing, { timeout: 5000 }).toBe(false);
-    await file.close(900);
+    await file.close();
     expect(readdirSync(elsewhere)).toEqual([]);
     expect(numbers('imds-trace')).toEqual(range(10, 20));
     expect(file.lost).toBe(0);
@@ -511,7 +511,7 @@ describe('a file that can not be written', () => {
     await expect.poll(() => file.pendingBytes).toBe(0);
     writeFileSync(join(directory, 'imds-trace.log'), '');
     append(file, 50, 60);
-    await file.close(900);
+    await file.close();
     expect(numbers('imds-trace')).toEqual(range(50, 60));
     expect(files('imds-trace')).toEqual(['imds-trace.log']);
   });
@@ -520,7 +520,7 @@ describe('a file that can not be written', () => {
     const file = open({ maxBytes: 100, maxFiles: 1 });
     mkdirSync(join(directory, 'imds-trace.1.log', 'x'), { recursive: true });
     append(file, 0, 30);
-    await file.close(900);
+    await file.close();
     // Once, though it was tried again and again.
     expect(said).toEqual([expect.stringMatching(/^DIR\/imds-trace.log can't be rotated, and grows: /)]);
     const text = readFileSync(join(directory, 'imds-trace.log'), 'utf8');

@@ -480,6 +480,22 @@ describe('hostile sizes', () => {
   it('bounds what is shown and says what was cut', () => {
     const shown = redactEvent(eventOf(['x', fill('ab', 131_072), 'y']), none);
     expect(shown.kind === 'request' && shown.attribution.process?.args?.join(' ').length).toBeLessThan(8300);
+    const script = { pid: 2, name: 'sh', args: ['sh', '-c', fill('ab', 8_000)] };
+    const parent = redactEvent(
+      requestEvent({
+        attribution: {
+          how: 'connect',
+          process: { ...requestEvent().attribution.process!, ancestors: [script, { ...script, pid: 3 }] },
+        },
+      }),
+      none,
+    );
+    const ancestors = parent.kind === 'request' ? parent.attribution.process!.ancestors : [];
+    expect(ancestors.map(({ args }) => args!.join(' ').length)).toEqual([
+      expect.closeTo(1_033, -2),
+      expect.closeTo(1_033, -2),
+    ]);
+    expect(ancestors[0]!.args!.at(-1)).toMatch(/^(ab)+\.\.\.\[\+\d+\]$/);
     const line = outputs(eventOf(Array.from({ length: 20_000 }, () => 'bbbbbbbbbb')));
     expect(line).toMatch(/\[\+19\d\d\d arguments\]/);
     expect(outputs(requestEvent({ request: requestHead({ target: `/${fill('c', 65_536)}` }) })).length).toBeLessThan(

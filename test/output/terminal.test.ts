@@ -128,6 +128,50 @@ describe('in a terminal', () => {
 });
 
 describe('a reader that is slow or gone', () => {
+  /** A pipe that takes a piece when it is told to. */
+  class SlowStream extends FakeStream {
+    taken: (() => void)[] = [];
+    override write(text: string, taken?: () => void): boolean {
+      this.writableLength += text.length;
+      this.taken.push(() => {
+        this.writableLength -= text.length;
+        taken?.();
+      });
+      return super.write(text);
+    }
+  }
+
+  it('asks for a pause while much waits for it, as long as it reads', async () => {
+    const stream = new SlowStream(false);
+    const view = new TerminalView(stream);
+    expect(view.full).toBe(false);
+    for (let i = 0; !view.full; i++) view.line(shown());
+    await view.room();
+    expect(stream.writableLength).toBeGreaterThan(100 * 1024);
+    expect(view.full).toBe(true);
+    let waited = false;
+    const room = view.room().then(() => {
+      waited = true;
+    });
+    for (const take of stream.taken.splice(0)) take();
+    await room;
+    expect([waited, view.full]).toEqual([true, false]);
+    expect(stream.written).not.toContain('not shown');
+    view.close();
+  });
+
+  it('is not waited for when it stands still, nor is a terminal', async () => {
+    const stream = new SlowStream(false);
+    const view = new TerminalView(stream);
+    for (let i = 0; !view.full; i++) view.line(shown());
+    await view.room();
+    await expect.poll(() => view.full, { timeout: 5_000 }).toBe(false);
+    view.close();
+    const terminal = new SlowStream(true);
+    terminal.writableLength = 2 * 1024 * 1024;
+    expect(new TerminalView(terminal).full).toBe(false);
+  });
+
   it('leaves out lines, says how many, and keeps nothing', () => {
     const stream = new FakeStream(false);
     const view = new TerminalView(stream);

@@ -5,9 +5,6 @@ import { PacketFile } from './packet-file.js';
 import { EvidenceRecorder } from './recorder.js';
 import type { ConnectionEvidence, Evidence } from './types.js';
 
-/** What closing may take, in milliseconds. */
-const CLOSE_WITHIN_MS = 900;
-
 /** The option `--evidence`: connections with a normal-mode request, without their secrets, in a packet file. */
 export class EvidenceDump implements Evidence {
   readonly #file: PacketFile;
@@ -35,6 +32,11 @@ export class EvidenceDump implements Evidence {
     this.#recorder.tick();
   }
 
+  /** More packets should wait for `room`. */
+  get full(): boolean {
+    return this.#file.full;
+  }
+
   /** Resolves when there is room for more packets, soon in any case. Never rejects. */
   room(): Promise<void> {
     return this.#file.room();
@@ -52,8 +54,8 @@ export class EvidenceDump implements Evidence {
     return `evidence: ${packets} packets of ${connections} connections in ${this.#file.path}${left}`;
   }
 
-  /** Writes what is pending, within a second, and closes. Never rejects. */
+  /** Writes what is pending, within a bounded time, and closes. Never rejects. */
   close(): Promise<void> {
-    return this.#file.close(CLOSE_WITHIN_MS);
+    return this.#file.close();
   }
 }

@@ -76,6 +76,11 @@ export class PacketFile {
     this.#writer.append(this.#format.packet(packet));
   }
 
+  /** More packets should wait for `room`. */
+  get full(): boolean {
+    return this.#writer.full;
+  }
+
   /** Resolves when there is room for more packets, soon in any case. Never rejects. */
   room(): Promise<void> {
     return this.#writer.room();
@@ -87,11 +92,11 @@ export class PacketFile {
     if (this.#statusOf(0)?.ino !== this.#inode) this.#writer.reopen();
   }
 
-  /** Writes what is pending for at most `withinMs`, then closes. What could not be written is counted. Never rejects. */
-  async close(withinMs: number): Promise<void> {
+  /** Writes what is pending, within a bounded time, and closes. What could not be written is counted. Never rejects. */
+  async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#writer.close(withinMs);
+    await this.#writer.close();
     closeSync(this.#directory);
   }
 

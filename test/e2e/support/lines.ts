@@ -15,7 +15,7 @@ interface Progress<T> {
  * A file is known again under another name (after a rotation). A missing file is empty.
  */
 export class JsonLines<T> {
-  readonly #files = new Map<number, Progress<T>>();
+  readonly #files = new Map<string, Progress<T>>();
 
   /** @param torn lines that are no JSON are left out: somebody was killed while he wrote one */
   constructor(private readonly torn = false) {}
@@ -30,12 +30,14 @@ export class JsonLines<T> {
       throw error;
     }
     try {
-      const { ino, size } = fstatSync(fd);
-      let known = this.#files.get(ino);
-      // A shorter file is another one, which got the number of one that was deleted.
+      const { ino, birthtimeMs, size } = fstatSync(fd);
+      // The number alone may be that of one that was deleted.
+      const key = `${ino} ${birthtimeMs}`;
+      let known = this.#files.get(key);
+      // Where the file system knows no time of birth, a shorter file is another one.
       if (known === undefined || size < known.offset) {
         known = { offset: 0, decoder: new StringDecoder('utf8'), rest: '', objects: [] };
-        this.#files.set(ino, known);
+        this.#files.set(key, known);
       }
       if (size === known.offset) return known.objects;
       const more = Buffer.alloc(size - known.offset);

@@ -70,7 +70,7 @@ const files = (extension: string): string[] =>
 
 async function write(file: PacketFile, packets: readonly DumpedPacket[]): Promise<PacketFile> {
   for (const one of packets) file.append(one);
-  await file.close(5_000);
+  await file.close();
   return file;
 }
 
@@ -213,7 +213,7 @@ describe('a disk', () => {
     for (let i = 0; i < count; i++) file.append(packet(i, 60_000));
     const lost = file.errors;
     expect(lost).toBeGreaterThan(0);
-    await file.close(5_000);
+    await file.close();
     expect(file.errors).toBe(lost);
     const kept = await numbersIn(path);
     expect(kept).toEqual(Array.from({ length: count - lost }, (_, i) => i));
@@ -230,7 +230,7 @@ describe('a disk', () => {
       await until('the disk is full', () => said.length === 1);
       mount('-o', 'remount,size=1m', folder);
       await until('all packets', () => lstatSync(path).size > 100_000);
-      await file.close(900);
+      await file.close();
       expect(file.errors).toBe(0);
       expect(said[1]).toMatch(/is written again/);
       expect(await numbersIn(path)).toEqual(Array.from({ length: 100 }, (_, i) => i));
@@ -244,7 +244,7 @@ describe('a disk', () => {
     await file.room();
     rmSync(folder, { recursive: true });
     for (let i = 0; i < 50; i++) file.append(packet(i));
-    await file.close(200);
+    await file.close();
     expect(file.errors).toBe(50);
   });
 
@@ -264,7 +264,7 @@ describe('a disk', () => {
     // Nothing has happened to it since.
     file.reopen();
     file.append(packet(4));
-    await file.close(900);
+    await file.close();
     expect(await numbersIn(`${path}.moved`)).toEqual([2]);
     expect(await numbersIn(path)).toEqual([3, 4]);
     expect(file.errors).toBe(0);
