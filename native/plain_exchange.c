@@ -9,7 +9,9 @@
 #include "record_queue.h"
 
 /* A stretch of the file: what lies across its end is moved to its beginning, up to half of it. No more than a processor's cache. */
+#ifndef STRETCH_BYTES
 #define STRETCH_BYTES (512 * 1024)
+#endif
 #define STRETCH_RECORDS (STRETCH_BYTES / sizeof(struct imds_packet))
 #define CONNECTIONS 2048
 /* A power of two. */
@@ -88,6 +90,7 @@ struct passed {
 	uint64_t hash; /* 0: none */
 	uint64_t last_use_ns;
 	uint32_t client_first, client_next, service_first, service_next;
+	uint32_t clock; /* how often it had been set back */
 };
 
 struct head {
@@ -107,7 +110,7 @@ struct response {
 };
 
 struct imds_fold {
-	bool off;
+	bool on;
 	imds_fold_put *put;
 	void *argument;
 
@@ -128,6 +131,8 @@ struct imds_fold {
 	uint64_t latest; /* time */
 	double swept_ms; /* when src/wire/flow-table.ts looked for what is overdue */
 	bool swept;
+	uint32_t clock; /* how often it was set back */
+	double swept_before_ms; /* as swept_ms, when it was last set back */
 	/* Whose packets were given on as they are: connections that src/ may have open. All up to the last turn, and since. */
 	uint64_t seen_before[SEEN_BITS / 64], seen[SEEN_BITS / 64];
 	uint32_t seen_count;
@@ -143,7 +148,7 @@ struct imds_fold {
 	uint32_t out_used, out_packets, out_cut;
 };
 
-struct imds_fold *imds_fold_new(bool off, imds_fold_put *put, void *argument)
+struct imds_fold *imds_fold_new(bool on, imds_fold_put *put, void *argument)
 {
 	struct imds_fold *fold = calloc(1, sizeof(*fold));
 
@@ -152,7 +157,7 @@ struct imds_fold *imds_fold_new(bool off, imds_fold_put *put, void *argument)
 	if (getrandom(&fold->seed, sizeof(fold->seed), GRND_NONBLOCK) < 0) {
 		/* Early at boot. The hashes are the same each time then. */
 	}
-	fold->off = off;
+	fold->on = on;
 	fold->free_heads = LAST_HEAD;
 	fold->put = put;
 	fold->argument = argument;
@@ -586,6 +591,16 @@ static void note_passed(struct imds_fold *fold, const struct connection *connect
 	set->client_next = set->client_first + connection->request_length;
 	set->service_first = connection->service_sequence + 1;
 	set->service_next = set->service_first + connection->response_length;
+	set->clock = fold->clock;
+}
+
+/* Whether src/wire/flow-table.ts would not know it any more. */
+static bool is_forgotten(const struct imds_fold *fold, const struct passed *passed)
+{
+	double used_ms = milliseconds(passed->last_use_ns);
+
+	return distance(used_ms, fold->swept_ms) > IMDS_LINGER_MS ||
+	       (passed->clock != fold->clock && distance(used_ms, fold->swept_before_ms) > IMDS_LINGER_MS);
 }
 
 /* Where a packet may be a late one of a connection that was given on as an exchange, src/ is told what is left of that. */
@@ -598,7 +613,7 @@ static bool put_passed(struct imds_fold *fold, const struct packet *packet)
 	if (!passed)
 		return true;
 	passed->hash = 0;
-	if (distance(milliseconds(passed->last_use_ns), fold->swept_ms) > IMDS_LINGER_MS)
+	if (is_forgotten(fold, passed))
 		return true;
 	put = put_record(fold, sizeof(*put), IMDS_RECORD_PASSED, record->header.time_ns);
 	if (!put)
@@ -675,6 +690,10 @@ static bool put_packets(struct imds_fold *fold, uint32_t count)
 		double now_ms = milliseconds(time_ns);
 		bool sweeps = !fold->swept || distance(fold->swept_ms, now_ms) >= IMDS_SWEEP_MS;
 
+		if (packet->steps_back) {
+			fold->clock++;
+			fold->swept_before_ms = fold->swept_ms;
+		}
 		if (sweeps) {
 			fold->swept = true;
 			fold->swept_ms = now_ms;
@@ -843,7 +862,7 @@ bool imds_fold_add(struct imds_fold *fold, const struct imds_packet *record, con
 	added->connection = NONE;
 	memcpy(fold->records + fold->used, record, record->header.length);
 	fold->used += record->header.length;
-	if (fold->off)
+	if (!fold->on)
 		return true;
 	if (steps_back || time_ns > fold->latest)
 		fold->latest = time_ns;

@@ -20,8 +20,8 @@ struct imds_fold;
 /* Where records go, one after the other in `records`, that stand for `packets` packets, of which `cut` are not whole. False: no further. */
 typedef bool imds_fold_put(void *argument, const void *records, uint32_t length, uint32_t packets, uint32_t cut);
 
-/* off: gives everything on as it is. NULL without memory. Bounded: some 2 MiB. */
-struct imds_fold *imds_fold_new(bool off, imds_fold_put *put, void *argument);
+/* on: where false, everything is given on as it is. NULL without memory. Takes 2 MiB, and no more. */
+struct imds_fold *imds_fold_new(bool on, imds_fold_put *put, void *argument);
 void imds_fold_free(struct imds_fold *fold);
 
 /* Takes a copy of a packet's record. False once `put` was. */

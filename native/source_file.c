@@ -293,7 +293,7 @@ static void describe(const struct file_source *source, const char *name, char *t
 
 /* Takes fd, also on failure. */
 static struct imds_source *open_fd(int fd, const char *name, const struct imds_endpoint *endpoints, uint32_t count,
-				   bool packets_only, struct imds_error *error)
+				   bool exchanges, struct imds_error *error)
 {
 	struct file_source *source = calloc(1, sizeof(*source));
 	struct imds_source *opened = NULL;
@@ -309,7 +309,7 @@ static struct imds_source *open_fd(int fd, const char *name, const struct imds_e
 	source->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	source->input = imds_input_new(fd, source->cancel_fd);
 	source->queue = imds_queue_new(QUEUE_BYTES);
-	source->held = imds_fold_new(packets_only, put_records, source);
+	source->held = imds_fold_new(exchanges, put_records, source);
 	if (!source->input)
 		close(fd);
 	if (source->cancel_fd < 0 || !source->input || !source->queue || !source->held) {
@@ -338,7 +338,7 @@ end:
 }
 
 struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const struct imds_endpoint *endpoints, uint32_t count,
-					int32_t packets_only, struct imds_error *error)
+					int32_t exchanges, struct imds_error *error)
 {
 	struct stat status;
 	int own;
@@ -354,5 +354,5 @@ struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const stru
 		imds_fail(error, IMDS_ERROR_FILE, "it is a directory");
 		return NULL;
 	}
-	return open_fd(own, path ? path : "from standard input", endpoints, count, packets_only, error);
+	return open_fd(own, path ? path : "from standard input", endpoints, count, exchanges, error);
 }

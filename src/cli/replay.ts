@@ -65,7 +65,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
   }
   const endpoints = endpointsFor(options.provider, options.endpoint);
   // Evidence is made of packets.
-  const source = await openPcapFile({ file, endpoints, packetsOnly: options.evidence !== undefined });
+  const source = await openPcapFile({ file, endpoints, exchanges: options.evidence === undefined });
   let output: Output | undefined;
   let stopped = false;
   const endNow = (): void => {

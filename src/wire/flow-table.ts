@@ -126,7 +126,10 @@ export class FlowTable<F extends Flow> {
     if (this.#entries.get(key) !== undefined) return;
     const entry = this.#add(key, time, passed.lastUse);
     entry.remains.fill(passed);
-    this.#close(entry);
+    // Where it would be, had it been followed: what is told of so late is mostly not long over.
+    let before = this.#closed.last;
+    while (before !== undefined && before.lastUse > passed.lastUse) before = before.before;
+    this.#close(entry, before);
   }
 
   /**
@@ -174,7 +177,7 @@ export class FlowTable<F extends Flow> {
       if (!this.#keepsEnded) entry.flow = undefined;
       this.#open.remove(entry);
       this.#keeping.delete(entry);
-      this.#close(entry);
+      this.#close(entry, this.#closed.last);
       return;
     }
     if (keepsBytes(connection)) {
@@ -195,11 +198,11 @@ export class FlowTable<F extends Flow> {
     return entry;
   }
 
-  /** The entry is that of a connection that is over, and in no order. */
-  #close(entry: Entry<F>): void {
+  /** The entry is that of a connection that is over, and in no order: it comes behind `before`, or first. */
+  #close(entry: Entry<F>, before: Entry<F> | undefined): void {
     entry.over = true;
     entry.list = this.#closed;
-    this.#closed.add(entry);
+    this.#closed.insert(entry, before);
     if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
   }
 

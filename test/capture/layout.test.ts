@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Constants, Layout } from '../../src/capture/layout.js';
 import { load, nativeModule } from '../../src/capture/native.js';
+import { ACCESS_KEY_SCAN_BYTES, FLOW_LINGER_MS, FLOW_REORDER_MS, FLOW_SWEEP_MS } from '../../src/wire/limits.js';
 
 describe('the record layout', () => {
   it('is the one that the native module was compiled with, field by field', () => {
@@ -15,6 +16,17 @@ describe('the record layout', () => {
     );
     expect(new Map(ours)).toEqual(compiled);
     expect(new Map<string, number>(Object.entries(Constants))).toEqual(constants);
+  });
+});
+
+describe('what the native module knows of the connections that are followed', () => {
+  it('is what their table does', () => {
+    expect(Constants).toMatchObject({
+      sweepMs: FLOW_SWEEP_MS,
+      reorderMs: FLOW_REORDER_MS,
+      lingerMs: FLOW_LINGER_MS,
+      exchangeBody: ACCESS_KEY_SCAN_BYTES,
+    });
   });
 });
 
