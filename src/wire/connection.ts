@@ -1,4 +1,4 @@
-import type { PacketRecord, PassedRecord } from '../capture/types.js';
+import type { PacketRecord } from '../capture/types.js';
 import type { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
@@ -29,15 +29,7 @@ export class ConnectionRemains {
   startsOver(direction: Direction, segment: TcpSegment): boolean {
     return (direction === 'egress' ? this.egress : this.ingress).startsOver(segment);
   }
-
-  fill({ clientFirst, clientNext, serviceFirst, serviceNext }: PassedConnection): void {
-    this.egress.fill(clientFirst, clientNext);
-    this.ingress.fill(serviceFirst, serviceNext);
-  }
 }
-
-/** A connection that was told of as a whole. */
-export type PassedConnection = Omit<PassedRecord, 'type' | 'time' | 'flowKey'>;
 
 /**
  * One TCP connection with an endpoint: segments in, requests and responses out. Never throws, whatever the bytes are; what

@@ -1,17 +1,11 @@
-import { type Connection, ConnectionRemains, type Direction, type PassedConnection } from './connection.js';
+import type { PassedRecord } from '../capture/types.js';
+import { type Connection, ConnectionRemains, type Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { FlowIndex, type FlowKey } from './flow-index.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
-import {
-  FLOW_IDLE_MS,
-  FLOW_LINGER_MS,
-  FLOW_REORDER_MS,
-  FLOW_SWEEP_MS,
-  MAX_BUFFERED_BYTES,
-  MAX_FLOWS,
-  MAX_LINGERING_FLOWS,
-} from './limits.js';
+import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
 import { type Listed, RecencyList } from './recency-list.js';
+import type { StreamRemains } from './tcp.js';
 
 /** What the table keeps: a connection and whatever its owner knows of it. */
 export interface Flow {
@@ -31,7 +25,7 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   otherKey: string | bigint | undefined = undefined;
   /** Undefined once over, where nobody wants it any more. */
   flow: F | undefined = undefined;
-  /** Time of a packet, at most FLOW_REORDER_MS before the last. */
+  /** Time of a packet, at most REORDER_INTERVAL_MS before the last. */
   lastUse = Number.NaN;
   /** The connection is over; what is left of it is filled in. */
   over = false;
@@ -40,6 +34,12 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
   /** @param list the order that it is in */
   constructor(public list: RecencyList<Entry<F>>) {}
 }
+
+/** An entry moves to the end of its order only when it has not for this long, in milliseconds. */
+export const REORDER_INTERVAL_MS = 100;
+
+/** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
+export const SWEEP_INTERVAL_MS = 250;
 
 /**
  * The connections that are followed, by a key of the caller's (socket cookie, or addresses). Bounded in number and in the
@@ -95,7 +95,7 @@ export class FlowTable<F extends Flow> {
       this.#open.add(entry);
     } else if (entry.over) {
       return entry.flow;
-    } else if (isPast(entry.lastUse, time, FLOW_REORDER_MS)) {
+    } else if (isPast(entry.lastUse, time, REORDER_INTERVAL_MS)) {
       entry.lastUse = time;
       this.#open.remove(entry);
       this.#open.add(entry);
@@ -122,10 +122,11 @@ export class FlowTable<F extends Flow> {
   }
 
   /** Notes what is left of a connection that was told of as a whole. */
-  addPassed(key: FlowKey, passed: PassedConnection, time: number): void {
+  addPassed(key: FlowKey, passed: PassedRecord, time: number): void {
     if (this.#entries.get(key) !== undefined) return;
     const entry = this.#add(key, time, passed.lastUse);
-    entry.remains.fill(passed);
+    fill(entry.remains.egress, passed.clientFirst, passed.clientNext);
+    fill(entry.remains.ingress, passed.serviceFirst, passed.serviceNext);
     // Where it would be, had it been followed: what is told of so late is mostly not long over.
     let before = this.#closed.last;
     while (before !== undefined && before.lastUse > passed.lastUse) before = before.before;
@@ -137,7 +138,7 @@ export class FlowTable<F extends Flow> {
    * that `full` says so, the rest is for the next call.
    */
   expire(now: number, full: () => boolean = never): void {
-    if (Math.abs(now - this.#lastSweep) < FLOW_SWEEP_MS) return;
+    if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
     for (const entry of [...this.#keeping]) {
       if (full()) return;
       const { connection } = entry.flow!;
@@ -232,6 +233,13 @@ export class FlowTable<F extends Flow> {
 }
 
 const never = (): boolean => false;
+
+/** What is left of a stream by its numbers. */
+function fill(remains: StreamRemains, first: number, next: number): void {
+  remains.started = true;
+  remains.first = first;
+  remains.next = next;
+}
 
 const keepsBytes = (connection: Connection): boolean => connection.bufferedBytes > 0 || connection.waiting;
 

@@ -26,10 +26,6 @@ export const MAX_FLOWS = 16_384;
 export const MAX_LINGERING_FLOWS = 4_096;
 /** Bytes that all connections keep: halves of heads, and segments behind holes. */
 export const MAX_BUFFERED_BYTES = 32 * MIB;
-/** How often overdue and idle flows are looked for, at most: that may be asked for at each packet. */
-export const FLOW_SWEEP_MS = 250;
-/** A flow moves to the end of the order of use only when it has not for this long. */
-export const FLOW_REORDER_MS = 100;
 export const FLOW_IDLE_MS = 60_000;
 /** A closed connection stays known for so long, or its late retransmissions would pass for a new one. */
 export const FLOW_LINGER_MS = 10_000;

@@ -49,12 +49,6 @@ export class StreamRemains {
   startsOver(segment: TcpSegment): boolean {
     return isOfAnother(segment, true, this.started, this.first, this.next);
   }
-
-  fill(first: number, next: number): void {
-    this.started = true;
-    this.first = first;
-    this.next = next;
-  }
 }
 
 const NO_SINK: StreamSink = { begin: () => {}, data: () => {}, gap: () => {} };

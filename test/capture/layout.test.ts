@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Constants, Layout } from '../../src/capture/layout.js';
 import { load, nativeModule } from '../../src/capture/native.js';
-import { ACCESS_KEY_SCAN_BYTES, FLOW_LINGER_MS, FLOW_REORDER_MS, FLOW_SWEEP_MS } from '../../src/wire/limits.js';
+import { REORDER_INTERVAL_MS, SWEEP_INTERVAL_MS } from '../../src/wire/flow-table.js';
+import { ACCESS_KEY_SCAN_BYTES, FLOW_LINGER_MS } from '../../src/wire/limits.js';
 
 describe('the record layout', () => {
   it('is the one that the native module was compiled with, field by field', () => {
@@ -22,8 +23,8 @@ describe('the record layout', () => {
 describe('what the native module knows of the connections that are followed', () => {
   it('is what their table does', () => {
     expect(Constants).toMatchObject({
-      sweepMs: FLOW_SWEEP_MS,
-      reorderMs: FLOW_REORDER_MS,
+      sweepMs: SWEEP_INTERVAL_MS,
+      reorderMs: REORDER_INTERVAL_MS,
       lingerMs: FLOW_LINGER_MS,
       exchangeBody: ACCESS_KEY_SCAN_BYTES,
     });
