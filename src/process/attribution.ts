@@ -89,7 +89,7 @@ interface Described {
   ancestors: readonly KnownProcess[];
   /** /proc had to add to what the kernel said, and this was at (ms of the monotonic clock). */
   completedAt?: number;
-  /** The last record of which this was made, where that says all that the kernel can say. */
+  /** Of a process that has connected twice: the last record, where that says all that the kernel can say. */
   who?: { bytes: Buffer; argvTruncated: boolean };
 }
 
@@ -187,14 +187,6 @@ export class Attributor {
   }
 
   #describeConnect(record: ConnectRecord): Described {
-    const described = this.#describeClient(record);
-    if (record.who !== undefined && record.process.startBootNs !== 0n) {
-      described.who = { bytes: Buffer.from(record.who), argvTruncated: record.argvTruncated };
-    }
-    return described;
-  }
-
-  #describeClient(record: ConnectRecord): Described {
     const started = this.#startOf(record);
     const client: Client = {
       pid: record.process.pid,
@@ -218,7 +210,10 @@ export class Attributor {
       ancestors.push(...this.#processes.ancestorsFromProc(started.parentPid, client.startTicks, LIMITS.ancestors));
     }
     const before = this.#clients.get(client.pid);
-    if (before !== undefined && isSame(before, client, ancestors)) return before;
+    if (before !== undefined && isSame(before, client, ancestors)) {
+      if (record.process.startBootNs !== 0n) keepWho(before, record);
+      return before;
+    }
 
     const complete =
       client.argv !== '' && !client.truncated && client.executable !== '' && `${client.v2}${client.v1}` !== '';
@@ -403,6 +398,15 @@ const keyOfFlow = (flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): FlowKe
 /** Cookies are counted from 1, so that nearly all are exact as a number. */
 const keyOfCookie = (cookie: bigint): FlowKey => (cookie <= MAX_EXACT ? Number(cookie) : cookie);
 const MAX_EXACT = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** Only of a process that connects again: most do once. */
+function keepWho(described: Described, { who, argvTruncated }: ConnectRecord): void {
+  if (who === undefined) return;
+  // Not a piece of Node's pool: that would stay as a whole.
+  const bytes = Buffer.allocUnsafeSlow(who.length);
+  who.copy(bytes);
+  described.who = { bytes, argvTruncated };
+}
 
 /** What /proc added, if anything, was added just now. */
 const isFresh = ({ completedAt }: Described): boolean =>

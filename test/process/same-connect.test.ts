@@ -88,7 +88,7 @@ const said: fc.Arbitrary<Said> = fc.record({
 
 describe('a connect that says of its process what the one before said', () => {
   it('is attributed as if it were the first', () => {
-    const many = fc.array(fc.tuple(said, fc.integer({ min: 1, max: 3 })), { minLength: 1, maxLength: 20 });
+    const many = fc.array(fc.tuple(said, fc.integer({ min: 1, max: 4 })), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(many, (turns) => {
         const short = new Attributor();
@@ -134,10 +134,12 @@ describe('a connect that says of its process what the one before said', () => {
       return attributor.forFlow(flow(BigInt(cookie)));
     };
     const first = attributed({}, 1);
-    expect(attributed({}, 2)).toBe(first);
-    expect(attributed({ argv: 'curl\0-k\0' }, 3).process?.args).toEqual(['curl', '-k']);
-    expect(attributed({ uid: 4_711 }, 4).process?.user?.id).toBe(4_711);
-    expect(attributed({}, 5)).toEqual(first);
+    // From the third on by the bytes alone.
+    for (const cookie of [2, 3, 4]) expect(attributed({}, cookie)).toBe(first);
+    expect(attributed({ argv: 'curl\0-k\0' }, 5).process?.args).toEqual(['curl', '-k']);
+    expect(attributed({ uid: 4_711 }, 6).process?.user?.id).toBe(4_711);
+    expect(attributed({ truncated: true }, 7).detail).toBe('arguments_truncated');
+    expect(attributed({}, 8)).toEqual(first);
     attributor.close();
   });
 
@@ -156,13 +158,13 @@ describe('a connect that says of its process what the one before said', () => {
       ancestors: [1],
     };
     const record = decode(encode(turn, 1));
-    attributor.onConnect(record);
-    expect(attributor.forFlow(flow(1n)).process?.ancestors[0]?.args).toBeUndefined();
+    for (const cookie of [1, 2, 3]) attributor.onConnect(decode(encode(turn, cookie)));
+    expect(attributor.forFlow(flow(3n)).process?.ancestors[0]?.args).toBeUndefined();
     const [ancestor] = record.ancestors;
     const argv = Buffer.from('sh\0-c\0x\0');
     attributor.onProcess({ type: 'process', time: 0, process: ancestor!, argv, argvTruncated: false });
-    attributor.onConnect(decode(encode(turn, 2)));
-    expect(attributor.forFlow(flow(2n)).process?.ancestors[0]?.args).toEqual(['sh', '-c', 'x']);
+    attributor.onConnect(decode(encode(turn, 4)));
+    expect(attributor.forFlow(flow(4n)).process?.ancestors[0]?.args).toEqual(['sh', '-c', 'x']);
     attributor.close();
   });
 });
