@@ -81,7 +81,7 @@ const numbers = (prefix: string): number[] =>
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('log files', () => {
-  it('get a text line and an ECS object for each event, through pino', async () => {
+  it('get a text line and an ECS object for each event', async () => {
     const logs = new LogFiles(directory, context);
     writeEvents(logs, 0, 3);
     await logs.close();
