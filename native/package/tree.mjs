@@ -84,7 +84,7 @@ function normaliseModes(path) {
 /**
  * Lays out a package in the empty folder `to`.
  * @param {string} library path of the native library
- * @param {string} dist folder of the compiled TypeScript
+ * @param {string} dist folder of the program
  * @param {string} bom the bill of materials
  * @param {{ name: string, copyright: string }[]} libraries linked into the native library, with their copyright files
  */

@@ -118,14 +118,9 @@ describe('a report', () => {
     for (let host = 0; host < 5; host++)
       put(`${host}/imds-events.ndjson`, run(`web-${host}`, Array(host + 1).fill({})));
     const { groups } = await findLogs([folder]);
-    const { Worker } = await import('node:worker_threads');
-    expect(Worker).toBeDefined();
     const one = await readLogs({ groups, period: {}, threads: 1, onProgress: () => {} });
-    const { readLogs: builtReadLogs } = (await import('../../dist/report/read-logs.js' as string)) as {
-      readLogs: typeof readLogs;
-    };
     let read = 0;
-    const many = await builtReadLogs({
+    const many = await readLogs({
       groups,
       period: {},
       threads: 3,
