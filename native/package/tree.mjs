@@ -61,7 +61,8 @@ function launcher(main) {
   if (options === undefined) throw new Error('dist/cli/main.js has no first line that says how Node is to be started');
   return `#!/bin/sh
 # Works from wherever the folder lies, also through a link.
-home=$(dirname "$(readlink -f "$0")")
+self=$(readlink -f "$0")
+home=\${self%/*}
 # Settings meant for other Node.js programs are none of the tracer's.
 unset NODE_OPTIONS NODE_PATH
 exec "$home/bin/node" ${options} "$home/dist/cli/main.js" "$@"
