@@ -116,12 +116,15 @@ export class Pipeline {
     }
   }
 
-  /** Writes what has waited for long enough at `now`, and forgets idle connections. Cheap to call often. */
-  tick(now: number): void {
-    this.#flows.expire(now);
+  /**
+   * Writes what has waited for long enough at `now`, and forgets idle connections. Cheap to call often. What `full` keeps from
+   * being written is for the next call.
+   */
+  tick(now: number, full: () => boolean = () => false): void {
+    this.#flows.expire(now, full);
     for (let oldest = this.#pending.first; oldest !== undefined; oldest = this.#pending.first) {
       // Also where the clock was set back by more than that.
-      if (Math.abs(now - oldest.head.time) < RESPONSE_DEADLINE_MS) break;
+      if (Math.abs(now - oldest.head.time) < RESPONSE_DEADLINE_MS || full()) break;
       this.#finish(oldest, undefined);
     }
     this.#evidence?.tick();
@@ -146,13 +149,14 @@ export class Pipeline {
     this.#abandonedPackets++;
   }
 
-  /** The capture is over: everything that waits is written. */
-  finish(now: number): void {
-    this.#flows.endAll(now);
-    for (let oldest = this.#pending.first; oldest !== undefined; oldest = this.#pending.first) {
+  /** The capture is over: everything that waits is written. False where `full` has said so before the end: call it again. */
+  finish(now: number, full: () => boolean = () => false): boolean {
+    const allEnded = this.#flows.endAll(now, full);
+    for (let oldest = this.#pending.first; oldest !== undefined && !full(); oldest = this.#pending.first) {
       this.#finish(oldest, undefined);
     }
     this.#evidence?.tick();
+    return allEnded && this.#pending.size === 0;
   }
 
   /** The counters of the interface, with the source's own and the number of lines that could not be written. */

@@ -43,5 +43,5 @@ export async function replay(options: {
     if (begun) pipeline.endBatch();
     begun = false;
   } while ((await options.afterBatch()) && handed >= 0);
-  pipeline.finish(time ?? 0);
+  while (!pipeline.finish(time ?? 0, options.full)) await options.afterBatch();
 }

@@ -74,7 +74,7 @@ export function runTracer(options: {
     };
     const handed = await source.next(timeoutMs, onRecord, options.full);
     // Records may have waited: what comes in time by their clock must not be given up by that of the wall.
-    if (handed >= 0) pipeline.tick(time ?? Date.now());
+    if (handed >= 0) pipeline.tick(time ?? Date.now(), options.full);
     await options.room?.();
     return handed;
   };
@@ -110,9 +110,9 @@ export function runTracer(options: {
     while ((await source.next(0, count)) > 0);
   };
 
-  const end = (): TracerStats => {
+  const end = async (): Promise<TracerStats> => {
     const now = Date.now();
-    pipeline.finish(now);
+    while (!pipeline.finish(now, options.full)) await options.room?.();
     reportLoss(now, true);
     const last = stats();
     write({ kind: 'tracer-stopped', time: now, stats: last });
@@ -124,7 +124,7 @@ export function runTracer(options: {
     try {
       await follow();
     } catch (error) {
-      end();
+      await end();
       throw error;
     }
     return end();

@@ -1,6 +1,6 @@
 import { urlParts } from '../imds/paths.js';
 import type { Level } from '../imds/types.js';
-import type { ProcessSummary } from '../process/types.js';
+import type { ProcessInfo, ProcessSummary } from '../process/types.js';
 import type { EventContext } from './context.js';
 import { CREDENTIAL_ACCESS, type Fields, hostName, imdsFields, isCredentialAccess, isRefused } from './fields.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
@@ -9,7 +9,7 @@ import { utcTime } from './time.js';
 import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
 
 /** Elastic Common Schema, https://www.elastic.co/docs/reference/ecs */
-const ECS: Fields = { version: '9.3.0' };
+export const ECS: Fields = { version: '9.3.0' };
 
 /** The whole event, ready for JSON.stringify. Values are exact (but for secrets and bounds); unknown fields are left out. */
 export function formatEcs(event: ShownEvent, context: EventContext, text = formatText(event)): Fields {
@@ -33,7 +33,7 @@ const FORMATS = {
   'capture-loss': lossFields,
 } satisfies { [Kind in ShownEvent['kind']]: (event: never, context: EventContext) => Fields };
 
-const CREDENTIAL_THREAT: Fields = {
+export const CREDENTIAL_THREAT: Fields = {
   framework: CREDENTIAL_ACCESS.framework,
   tactic: { id: [CREDENTIAL_ACCESS.tactic.id], name: [CREDENTIAL_ACCESS.tactic.name] },
   technique: {
@@ -45,6 +45,7 @@ const CREDENTIAL_THREAT: Fields = {
 
 const TYPES_BY_STATUS = { allowed: ['access'], denied: ['access', 'denied'] } as const;
 
+/** ecs-json.ts has the same in text. */
 function requestFields(event: ShownRequest, context: EventContext): Fields {
   const { request, response, judgement, attribution } = event;
   const { process } = attribution;
@@ -78,23 +79,31 @@ function requestFields(event: ShownRequest, context: EventContext): Fields {
     },
     url: request && urlFields(request.target, request.host),
     user_agent: request?.userAgent === undefined ? undefined : { original: request.userAgent },
-    process: process && {
-      pid: process.pid,
-      name: process.name,
-      executable: process.executable,
-      args: process.args,
-      args_count: process.args?.length,
-      command_line: process.args?.join(' '),
-      start: process.startTime === undefined ? undefined : utcTime(process.startTime),
-      entity_id: process.entityId,
-      user: process.user && { id: String(process.user.id), name: process.user.name },
-      parent: process.ancestors[0] && parentFields(process.ancestors[0]),
-    },
-    container: process?.container && { id: process.container.id, runtime: process.container.runtime },
-    orchestrator: process?.podUid === undefined ? undefined : { resource: { id: process.podUid, type: 'pod' } },
-    service: process?.unit === undefined ? undefined : { name: process.unit },
+    ...(process && processFields(process)),
     threat: isCredentialAccess(judgement) ? CREDENTIAL_THREAT : undefined,
     imds: imdsFields(event),
+  };
+}
+
+/** What an event says of nothing but its process. */
+export function processFields(process: ProcessInfo): Fields {
+  const { pid, name, executable, args, startTime, entityId, user, ancestors, container, podUid, unit } = process;
+  return {
+    process: {
+      pid,
+      name,
+      executable,
+      args,
+      args_count: args?.length,
+      command_line: args?.join(' '),
+      start: startTime === undefined ? undefined : utcTime(startTime),
+      entity_id: entityId,
+      user: user && { id: String(user.id), name: user.name },
+      parent: ancestors[0] && parentFields(ancestors[0]),
+    },
+    container: container && { id: container.id, runtime: container.runtime },
+    orchestrator: podUid === undefined ? undefined : { resource: { id: podUid, type: 'pod' } },
+    service: unit === undefined ? undefined : { name: unit },
   };
 }
 

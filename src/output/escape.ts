@@ -96,6 +96,13 @@ export function escapeJson(json: string): string {
   });
 }
 
+/** What stands in a JSON string as it is, and is safe to print: nearly all values. */
+const PLAIN_IN_JSON = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** A JSON string that is safe to print, without the quotes around it. */
+export const jsonInside = (value: string): string =>
+  PLAIN_IN_JSON.test(value) ? value : escapeJson(JSON.stringify(value)).slice(1, -1);
+
 function escapeWith(value: string, limit: number, unsafe: RegExp): string {
   const end = wholeCharacters(value, limit);
   const kept = end < value.length ? value.slice(0, end) : value;

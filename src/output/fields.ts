@@ -1,4 +1,5 @@
 import type { Judgement, Verdict } from '../imds/types.js';
+import type { ProcessInfo } from '../process/types.js';
 import { boundText } from './escape.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
@@ -32,7 +33,7 @@ const FIELDS = {
 } satisfies { [Kind in ShownEvent['kind']]: (event: never) => Fields };
 
 /** The mode that a request uses, in the provider's words; requests that tell nothing of it have none. */
-const MODES: Readonly<Partial<Record<Verdict, string>>> = {
+export const MODES: Readonly<Partial<Record<Verdict, string>>> = {
   normal_mode: 'normal',
   hardened: 'hardened',
   token_issue: 'hardened',
@@ -53,8 +54,7 @@ function requestFields(event: ShownRequest): Fields {
     ttl_seconds: judgement.ttlSeconds,
     attribution: attribution.how,
     attribution_detail: attribution.detail,
-    ancestors: process?.ancestors.map(({ pid, name, args }) => ({ pid, name, args })),
-    netns: process?.netns,
+    ...(process && originFields(process)),
     // 64 bits do not fit a JSON number; 0 is a source without cookies.
     socket_cookie: event.cookie === 0n ? undefined : String(event.cookie),
     latency_ms: latencyMs(event, 1000),
@@ -62,6 +62,12 @@ function requestFields(event: ShownRequest): Fields {
     credential: response?.accessKeyId === undefined ? undefined : { access_key_id: response.accessKeyId },
   };
 }
+
+/** What no schema has a name for in a process. */
+export const originFields = ({ ancestors, netns }: ProcessInfo): Fields => ({
+  ancestors: ancestors.map(({ pid, name, args }) => ({ pid, name, args })),
+  netns,
+});
 
 /**
  * From the request's first byte to the response's, in milliseconds, to `parts` of one. Undefined where one of them is not

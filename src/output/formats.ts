@@ -1,6 +1,6 @@
 import { formatCef } from './cef.js';
 import type { EventContext } from './context.js';
-import { formatEcs } from './ecs.js';
+import { ecsJson } from './ecs-json.js';
 import { escapeJson } from './escape.js';
 import { formatOcsf } from './ocsf.js';
 import type { ShownEvent } from './redact.js';
@@ -18,7 +18,7 @@ export const FORMATTERS: Readonly<
   Record<EventFormat, (event: ShownEvent, context: EventContext, text: TextLine) => string>
 > = {
   text: (_event, _context, { line }) => line,
-  ecs: (event, context, text) => escapeJson(JSON.stringify(formatEcs(event, context, text))),
+  ecs: ecsJson,
   ocsf: (event, context, text) => escapeJson(JSON.stringify(formatOcsf(event, context, text))),
   cef: formatCef,
 };

@@ -1,6 +1,7 @@
 import type { Level, Verdict } from '../imds/types.js';
-import type { ProcessSummary } from '../process/types.js';
+import type { ProcessInfo, ProcessSummary } from '../process/types.js';
 import { escapeText, escapeWord } from './escape.js';
+import { perProcess } from './per-process.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { localTime } from './time.js';
 import type { LossEvent, ReloadedEvent, StartedEvent, StatsEvent } from './types.js';
@@ -14,6 +15,8 @@ export interface TextLine {
   message: string;
   /** `[timestamp] [level] message`, without a line end. */
   line: string;
+  /** Of a message that names a process, what stands before and behind `namesInText` of it. */
+  around?: { before: string; behind: string };
 }
 
 /** What a line calls a request. Scripts made for packet analyzers of the metadata service look for these. */
@@ -51,12 +54,13 @@ const SHORT_ID = 12;
  * attribution). Key-value words hold no space.
  */
 export function formatText(event: ShownEvent): TextLine {
-  const { level, message } = FORMATS[event.kind](event as never);
+  const { level, message, around } = FORMATS[event.kind](event as never) as Formatted;
   const timestamp = localTime(event.time);
-  return { timestamp, level, message, line: `[${timestamp}] [${level}] ${message}` };
+  const line = `[${timestamp}] [${level}] ${message}`;
+  return around === undefined ? { timestamp, level, message, line } : { timestamp, level, message, line, around };
 }
 
-type Formatted = Pick<TextLine, 'level' | 'message'>;
+type Formatted = Pick<TextLine, 'level' | 'message' | 'around'>;
 
 const FORMATS = {
   request: formatRequest,
@@ -134,32 +138,61 @@ function formatRequest(event: ShownRequest): Formatted {
   return all;
 }
 
-/** A request's message up to its details. */
-function beforeDetails({ judgement, attribution: { process } }: ShownRequest): string {
-  let message = `${LABELS[judgement.verdict]} ${formatProcess(process, MAX_OWN_ARGS)} called by`;
-  if (process === undefined || process.ancestors.length === 0) message += ` -> ${UNKNOWN_PROCESS}`;
-  else for (const ancestor of process.ancestors) message += ` -> ${formatProcess(ancestor, MAX_ANCESTOR_ARGS)}`;
-  return `${message} Req details: `;
-}
+/** A request's message up to its details, where no process is known. */
+const beforeDetails = ({ judgement }: ShownRequest): string =>
+  `${LABELS[judgement.verdict]} ${UNKNOWN_PROCESS} called by -> ${UNKNOWN_PROCESS} Req details: `;
 
 function formatAll(event: ShownRequest): Formatted {
   const { judgement, attribution } = event;
-  const { process } = attribution;
-  let message = beforeDetails(event);
-  message +=
+  const { level, reasons } = judgement;
+  const process = attribution.process === undefined ? NO_PROCESS : textOfProcess(attribution.process);
+  let behind =
     `${formatDetails(event)} | verdict:${judgement.verdict} status:${event.response?.status ?? '-'}` +
-    ` severity:${judgement.severity} unit:${escapeWord(process?.unit ?? '-', MAX_WORD)}` +
-    ` via:${attribution.how === 'none' ? '-' : attribution.how}`;
-  if (process?.container !== undefined) message += ` container:${escapeWord(process.container.id.slice(0, SHORT_ID))}`;
-  if (judgement.reasons.length > 0) message += ` reasons:${escapeWord(judgement.reasons.join(','), MAX_WORD)}`;
-  if (attribution.detail !== undefined) message += ` detail:${escapeWord(attribution.detail, MAX_WORD)}`;
-  return { level: judgement.level, message };
+    ` severity:${judgement.severity} unit:${process.unit}` +
+    ` via:${attribution.how === 'none' ? '-' : attribution.how}${process.container}`;
+  if (reasons.length > 0) behind += ` reasons:${escapeWord(reasons.join(','), MAX_WORD)}`;
+  if (attribution.detail !== undefined) behind += ` detail:${escapeWord(attribution.detail, MAX_WORD)}`;
+  if (attribution.process === undefined) return { level, message: beforeDetails(event) + behind };
+  const before = `${LABELS[judgement.verdict]} `;
+  return { level, message: before + process.names + behind, around: { before, behind } };
 }
 
 const UNKNOWN_PROCESS = '(pid:?)';
 
-function formatProcess(process: ProcessSummary | undefined, maxArgs: number): string {
-  if (process === undefined) return UNKNOWN_PROCESS;
+/** What a line says of nothing but the process that asked. */
+interface ProcessText {
+  /** From the process's own name to the details of the request. */
+  names: string;
+  unit: string;
+  container: string;
+}
+
+const NO_PROCESS: ProcessText = { names: '', unit: '-', container: '' };
+
+const textOfProcess = perProcess(
+  (process: ProcessInfo): ProcessText => {
+    const { ancestors, unit = '-', container } = process;
+    let names = `${formatProcess(process, MAX_OWN_ARGS)} called by`;
+    if (ancestors.length === 0) names += ` -> ${UNKNOWN_PROCESS}`;
+    else for (const ancestor of ancestors) names += ` -> ${textOfAncestor(ancestor).text}`;
+    return {
+      names: `${names} Req details: `,
+      unit: escapeWord(unit, MAX_WORD),
+      container: container === undefined ? '' : ` container:${escapeWord(container.id.slice(0, SHORT_ID))}`,
+    };
+  },
+  ({ names }) => names.length,
+);
+
+const textOfAncestor = perProcess(
+  (ancestor: ProcessSummary) => ({ text: formatProcess(ancestor, MAX_ANCESTOR_ARGS) }),
+  ({ text }) => text.length,
+);
+
+/** What stands in a message between what is `around`. */
+export const namesInText = (process: ProcessInfo): string => textOfProcess(process).names;
+
+function formatProcess(process: ProcessSummary, maxArgs: number): string {
   const args = process.args === undefined ? '?' : escapeText(process.args.join(' '), maxArgs);
   return `(pid:${process.pid}:${escapeText(process.name, MAX_WORD)} argv:${args}${process.argsTruncated ? '...' : ''})`;
 }

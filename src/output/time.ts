@@ -6,8 +6,20 @@ const MAX_TIME = 8.64e15;
 /** A packet's time comes from a file too: what no Date can hold shows as the epoch. */
 export const wholeMilliseconds = (time: number): number => (Math.abs(time) <= MAX_TIME ? Math.floor(time) : 0);
 
+let knownSecond = Number.NaN;
+let knownUtc = '';
+
 /** `2026-11-21T03:03:58.120Z` */
-export const utcTime = (time: number): string => new Date(wholeMilliseconds(time)).toISOString();
+export function utcTime(time: number): string {
+  const whole = wholeMilliseconds(time);
+  const second = Math.floor(whole / 1000);
+  // All but the milliseconds and the `Z`, which holds for a second.
+  if (second !== knownSecond) {
+    knownUtc = new Date(second * 1000).toISOString().slice(0, -4);
+    knownSecond = second;
+  }
+  return `${knownUtc}${pad(whole - second * 1000, 3)}Z`;
+}
 
 const pad = (value: number, width = 2): string => String(value).padStart(width, '0');
 

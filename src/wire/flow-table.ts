@@ -117,11 +117,14 @@ export class FlowTable<F extends Flow> {
     return flow;
   }
 
-  /** Gives up overdue holes and forgets connections that were idle for too long; cheap to call often. */
-  expire(now: number): void {
+  /**
+   * Gives up overdue holes and forgets connections that were idle for too long; cheap to call often. Where that leads to so much
+   * that `full` says so, the rest is for the next call.
+   */
+  expire(now: number, full: () => boolean = never): void {
     if (Math.abs(now - this.#lastSweep) < SWEEP_INTERVAL_MS) return;
-    this.#lastSweep = now;
     for (const entry of [...this.#keeping]) {
+      if (full()) return;
       const { connection } = entry.flow!;
       if (!connection.waiting) continue;
       connection.giveUpHoles(now);
@@ -129,6 +132,7 @@ export class FlowTable<F extends Flow> {
     }
     for (let idle = this.#open.first; idle !== undefined; idle = this.#open.first) {
       if (!isPast(idle.lastUse, now, FLOW_IDLE_MS)) break;
+      if (full()) return;
       const { connection } = idle.flow!;
       this.#remove(idle);
       connection.end(now, 'evicted');
@@ -137,16 +141,19 @@ export class FlowTable<F extends Flow> {
       if (!isPast(closed.lastUse, now, FLOW_LINGER_MS)) break;
       this.#remove(closed);
     }
+    this.#lastSweep = now;
   }
 
-  /** Ends every connection: the capture is over. */
-  endAll(time: number): void {
+  /** Ends every connection: the capture is over. False where `full` has said so before all were ended: call it again. */
+  endAll(time: number, full: () => boolean = never): boolean {
     for (let entry = this.#open.first; entry !== undefined; entry = this.#open.first) {
+      if (full()) return false;
       const { connection } = entry.flow!;
       this.#remove(entry);
       connection.end(time);
     }
     for (let entry = this.#closed.first; entry !== undefined; entry = this.#closed.first) this.#remove(entry);
+    return true;
   }
 
   #settle(entry: Entry<F>, connection: Connection): void {
@@ -192,6 +199,8 @@ export class FlowTable<F extends Flow> {
     if (this.#spare.length < MAX_LINGERING_FLOWS) this.#spare.push(entry);
   }
 }
+
+const never = (): boolean => false;
 
 const keepsBytes = (connection: Connection): boolean => connection.bufferedBytes > 0 || connection.waiting;
 
