@@ -21,6 +21,8 @@
         'native/static_link.c',
         'native/source_pcap.c',
         'native/source_file.c',
+        'native/plain_exchange.c',
+        'native/plain_http.c',
         'native/route.c',
         'native/socket_diag.c',
         'native/early_owner.c',

@@ -14,7 +14,7 @@
 #define IMDS_API __attribute__((visibility("default")))
 
 /* Changes with anything below or in record.h that an older src/capture/ would misread. */
-#define IMDS_ABI_VERSION 2
+#define IMDS_ABI_VERSION 3
 
 enum imds_error_code {
 	IMDS_ERROR_ARGUMENT = 1,
@@ -89,10 +89,11 @@ IMDS_API struct imds_source *imds_open_pcap_live(const struct imds_endpoint *end
 
 /*
  * Reads a packet file: pcap or pcapng, also compressed with gzip or zstd. path: NULL for what the descriptor fd gives,
- * which stays the caller's. Waits for the file's header. NULL on failure, with `error` filled.
+ * which stays the caller's. exchanges: not 0 to be told of plain connections as a whole (plain_exchange.h). Waits for the
+ * file's header. NULL on failure, with `error` filled.
  */
 IMDS_API struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const struct imds_endpoint *endpoints,
-						 uint32_t count, struct imds_error *error);
+						 uint32_t count, int32_t exchanges, struct imds_error *error);
 
 /*
  * Watches these endpoints from now on, in place of those before. Capture goes on meanwhile: of an endpoint that is in both

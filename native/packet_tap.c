@@ -9,7 +9,8 @@
 #include "tcp_packet.h"
 
 /* One thread counts, others may read. */
-#define ADD(counter) __atomic_store_n(&(counter), (counter) + 1, __ATOMIC_RELAXED)
+#define ADD_SOME(counter, some) __atomic_store_n(&(counter), (counter) + (some), __ATOMIC_RELAXED)
+#define ADD(counter) ADD_SOME(counter, 1)
 #define READ(counter) __atomic_load_n(&(counter), __ATOMIC_RELAXED)
 
 static int compare(const void *a, const void *b)
@@ -93,37 +94,37 @@ static bool matters(const struct imds_tcp_packet *packet)
 const struct imds_packet *imds_tap_frame(struct imds_tap *tap, const struct imds_frame *frame)
 {
 	struct imds_packet *record = tap->record;
-	struct imds_tcp_packet packet;
+	struct imds_tcp_packet *packet = &tap->packet;
 	struct imds_bytes ip;
 	uint32_t length, size;
 	bool egress;
 
-	if (!imds_link_strip(frame, &ip) || !imds_tcp_read(&ip, &packet))
+	if (!imds_link_strip(frame, &ip) || !imds_tcp_read(&ip, packet))
 		return NULL;
-	egress = is_endpoint(tap, &packet.destination);
-	if (!egress && !is_endpoint(tap, &packet.source))
+	egress = is_endpoint(tap, &packet->destination);
+	if (!egress && !is_endpoint(tap, &packet->source))
 		return NULL;
 	if ((imds_link_is_cooked(frame->link_type) || frame->time_ns <= tap->copies_until_ns) &&
-	    imds_duplicates_seen(tap->duplicates, &packet, egress, frame->time_ns))
+	    imds_duplicates_seen(tap->duplicates, packet, egress, frame->time_ns))
 		return NULL;
-	if (!matters(&packet)) {
+	if (!matters(packet)) {
 		ADD(tap->passed_over);
 		return NULL;
 	}
-	length = packet.ip.captured < IMDS_PACKET_MAX ? packet.ip.captured : IMDS_PACKET_MAX;
+	length = packet->ip.captured < IMDS_PACKET_MAX ? packet->ip.captured : IMDS_PACKET_MAX;
 	size = (uint32_t)(sizeof(*record) + length + 7) & ~7u;
 	record->header.length = size;
 	record->header.type = IMDS_RECORD_PACKET;
 	record->header.flags = egress ? IMDS_FLAG_EGRESS : 0;
 	record->header.time_ns = frame->time_ns;
-	memcpy(record->local_address, (egress ? &packet.source : &packet.destination)->address, 16);
-	memcpy(record->remote_address, (egress ? &packet.destination : &packet.source)->address, 16);
-	record->local_port = (egress ? &packet.source : &packet.destination)->port;
-	record->remote_port = (egress ? &packet.destination : &packet.source)->port;
-	record->wire_length = packet.ip.wire;
+	memcpy(record->local_address, (egress ? &packet->source : &packet->destination)->address, 16);
+	memcpy(record->remote_address, (egress ? &packet->destination : &packet->source)->address, 16);
+	record->local_port = (egress ? &packet->source : &packet->destination)->port;
+	record->remote_port = (egress ? &packet->destination : &packet->source)->port;
+	record->wire_length = packet->ip.wire;
 	record->data.offset = sizeof(*record);
 	record->data.length = length;
-	memcpy(record->bytes, packet.ip.at, length);
+	memcpy(record->bytes, packet->ip.at, length);
 	memset(record->bytes + length, 0, size - sizeof(*record) - length);
 	return record;
 }
@@ -138,6 +139,13 @@ void imds_tap_captured(struct imds_tap *tap, const struct imds_packet *record)
 void imds_tap_dropped(struct imds_tap *tap)
 {
 	ADD(tap->dropped);
+}
+
+void imds_tap_count(struct imds_tap *tap, uint32_t captured, uint32_t truncated, uint32_t dropped)
+{
+	ADD_SOME(tap->captured, captured);
+	ADD_SOME(tap->truncated, truncated);
+	ADD_SOME(tap->dropped, dropped);
 }
 
 void imds_tap_stats(const struct imds_tap *tap, uint64_t kernel_dropped, struct imds_stats *stats)

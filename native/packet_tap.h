@@ -5,6 +5,7 @@
 
 #include "capture.h"
 #include "link_layer.h"
+#include "tcp_packet.h"
 
 struct imds_duplicates;
 
@@ -13,6 +14,7 @@ struct imds_tap {
 	struct imds_endpoint *endpoints; /* sorted */
 	uint32_t count;
 	struct imds_packet *record; /* room for the largest */
+	struct imds_tcp_packet packet; /* what the last record was made from, as long as its frame is there */
 	struct imds_duplicates *duplicates;
 	uint64_t copies_until_ns; /* packets that were captured until then may come twice, whatever the link */
 	uint64_t captured, dropped, passed_over, truncated;
@@ -35,6 +37,8 @@ const struct imds_packet *imds_tap_frame(struct imds_tap *tap, const struct imds
 
 void imds_tap_captured(struct imds_tap *tap, const struct imds_packet *record);
 void imds_tap_dropped(struct imds_tap *tap);
+/* The same for many. */
+void imds_tap_count(struct imds_tap *tap, uint32_t captured, uint32_t truncated, uint32_t dropped);
 
 /* At any time, from any thread; `kernel_dropped` is counted as lost, too. */
 void imds_tap_stats(const struct imds_tap *tap, uint64_t kernel_dropped, struct imds_stats *stats);

@@ -25,6 +25,11 @@ enum imds_record_type {
 	IMDS_RECORD_CONNECT = 1,
 	IMDS_RECORD_PROCESS = 2,
 	IMDS_RECORD_PACKET = 3,
+	/* Of packet files only, see plain_exchange.h: */
+	IMDS_RECORD_HEAD = 4,
+	IMDS_RECORD_EXCHANGE = 5,
+	IMDS_RECORD_PASSED = 6,
+	IMDS_RECORD_TIME = 7, /* a header: the time of a packet that came until here and is part of an exchange */
 };
 
 enum imds_record_flags {
@@ -108,6 +113,62 @@ struct imds_packet {
 	} data; /* the IP packet, cut where shorter than wire_length */
 	__u8 bytes[];
 };
+
+/* A request but for its query, which many exchanges have in common. */
+struct imds_head {
+	struct imds_header header;
+	__u32 number; /* of the head, until another comes with the same number */
+	__u32 query; /* where in the bytes the query was */
+	struct imds_span_wide data;
+	__u8 bytes[];
+};
+
+/* Heads with a number at one time: from 0 to this. */
+#define IMDS_HEADS 64
+
+/* A whole connection, from its SYN to its last FIN or a RST, in the place of its response. */
+struct imds_exchange {
+	struct imds_header header; /* time_ns: of the response */
+	__u64 request_time_ns;
+	__u16 status;
+	__u8 family; /* 4 or 6 */
+	__u8 minor; /* HTTP/1.minor of the response */
+	__u16 head; /* number of the request's */
+	__u16 query_length; /* with its question mark; 0 if there is none */
+	__u8 local_address[16];
+	__u8 remote_address[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 body_length; /* of the body's first bytes, where they say what is of interest */
+	__u8 bytes[]; /* query, body */
+};
+
+/*
+ * A connection that was told of as an exchange, before a packet that may be its: by the sequence numbers of its first bytes and
+ * behind its last, that can be told.
+ */
+struct imds_passed {
+	struct imds_header header; /* time_ns: of that packet */
+	__u64 last_use_ns; /* time of one of its own: the first, or the last that came IMDS_REORDER_MS after such a one */
+	__u32 client_first, client_next;
+	__u8 local_address[16];
+	__u8 remote_address[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 service_first, service_next;
+	__u32 reserved;
+};
+
+/* As far as a document is looked into: ACCESS_KEY_SCAN_BYTES of src/wire/limits.ts. */
+#define IMDS_EXCHANGE_BODY 4096
+
+/*
+ * When src/wire/flow-table.ts looks for what is overdue, when it notes that a connection was used, and for how long it knows one
+ * that is over: constants of it, which a test compares. Packets at which it would do the first are told of by IMDS_RECORD_TIME.
+ */
+#define IMDS_SWEEP_MS 250
+#define IMDS_REORDER_MS 100
+#define IMDS_LINGER_MS 10000
 
 #define IMDS_RECORD_MAX (sizeof(struct imds_packet) + IMDS_PACKET_MAX)
 

@@ -13,6 +13,7 @@
 #include "file_input.h"
 #include "packet_tap.h"
 #include "pcapng.h"
+#include "plain_exchange.h"
 #include "record_queue.h"
 #include "source.h"
 
@@ -27,9 +28,8 @@ struct file_source {
 	struct imds_pcapng *pcapng; /* or that */
 	struct imds_tap tap;
 	struct imds_queue *queue;
-	uint8_t *held; /* records that will be put into the queue together */
-	uint32_t held_bytes;
-	uint32_t held_since; /* frames that were read since the first of them */
+	struct imds_fold *held; /* records that will be put into the queue together */
+	uint32_t held_since; /* frames that were read since that was last done */
 	pthread_t thread;
 	bool running;
 	int cancel_fd;
@@ -98,29 +98,23 @@ static void note_unreadable(struct file_source *source)
 		 (unsigned long long)source->unreadable, name ? name : "unknown", source->unreadable_type);
 }
 
-/* Puts what is held into the queue, and waits for room there. False once nobody will take it. */
+/* Puts records into the queue, and waits for room there. False once nobody will take them. */
+static bool put_records(void *argument, const void *records, uint32_t length, uint32_t packets, uint32_t cut)
+{
+	struct file_source *source = argument;
+	int result = length == 0 ? 0 : imds_queue_put_all(source->queue, records, length, true);
+
+	if (result == 0)
+		imds_tap_count(&source->tap, packets, cut, 0);
+	else if (result != -ECANCELED)
+		imds_tap_count(&source->tap, 0, 0, packets);
+	return result != -ECANCELED;
+}
+
 static bool put_held(struct file_source *source)
 {
-	uint32_t length = source->held_bytes;
-	int result;
-
-	source->held_bytes = 0;
 	source->held_since = 0;
-	if (length == 0)
-		return true;
-	result = imds_queue_put_all(source->queue, source->held, length, true);
-	if (result == -ECANCELED)
-		return false;
-	for (uint32_t at = 0; at < length;) {
-		const struct imds_packet *record = (const void *)(source->held + at);
-
-		if (result == 0)
-			imds_tap_captured(&source->tap, record);
-		else
-			imds_tap_dropped(&source->tap);
-		at += record->header.length;
-	}
-	return true;
+	return imds_fold_flush(source->held);
 }
 
 static void put_before_wait(void *argument)
@@ -128,15 +122,11 @@ static void put_before_wait(void *argument)
 	put_held(argument);
 }
 
-/* A record waits for others, as each turn of the lock and each signal costs more than reading a packet; but not for long. */
+/* A record waits for others that it may belong to; but not for long. */
 static bool hold(struct file_source *source, const struct imds_packet *record)
 {
-	if (record && source->held_bytes + record->header.length > IMDS_PUT_MAX && !put_held(source))
+	if (record && !imds_fold_add(source->held, record, &source->tap.packet))
 		return false;
-	if (record) {
-		memcpy(source->held + source->held_bytes, record, record->header.length);
-		source->held_bytes += record->header.length;
-	}
 	return ++source->held_since < HELD_FRAMES || put_held(source);
 }
 
@@ -223,7 +213,7 @@ static void source_free(void *state)
 		imds_pcapng_free(source->pcapng);
 	imds_input_free(source->input);
 	imds_queue_free(source->queue);
-	free(source->held);
+	imds_fold_free(source->held);
 	imds_tap_free(&source->tap);
 	if (source->cancel_fd >= 0)
 		close(source->cancel_fd);
@@ -303,7 +293,7 @@ static void describe(const struct file_source *source, const char *name, char *t
 
 /* Takes fd, also on failure. */
 static struct imds_source *open_fd(int fd, const char *name, const struct imds_endpoint *endpoints, uint32_t count,
-				   struct imds_error *error)
+				   bool exchanges, struct imds_error *error)
 {
 	struct file_source *source = calloc(1, sizeof(*source));
 	struct imds_source *opened = NULL;
@@ -319,7 +309,7 @@ static struct imds_source *open_fd(int fd, const char *name, const struct imds_e
 	source->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	source->input = imds_input_new(fd, source->cancel_fd);
 	source->queue = imds_queue_new(QUEUE_BYTES);
-	source->held = malloc(IMDS_PUT_MAX);
+	source->held = imds_fold_new(exchanges, put_records, source);
 	if (!source->input)
 		close(fd);
 	if (source->cancel_fd < 0 || !source->input || !source->queue || !source->held) {
@@ -348,7 +338,7 @@ end:
 }
 
 struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const struct imds_endpoint *endpoints, uint32_t count,
-					struct imds_error *error)
+					int32_t exchanges, struct imds_error *error)
 {
 	struct stat status;
 	int own;
@@ -364,5 +354,5 @@ struct imds_source *imds_open_pcap_file(const char *path, int32_t fd, const stru
 		imds_fail(error, IMDS_ERROR_FILE, "it is a directory");
 		return NULL;
 	}
-	return open_fd(own, path ? path : "from standard input", endpoints, count, error);
+	return open_fd(own, path ? path : "from standard input", endpoints, count, exchanges, error);
 }

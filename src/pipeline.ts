@@ -1,4 +1,5 @@
-import type { CaptureRecord, CaptureStats, PacketRecord } from './capture/types.js';
+import type { CaptureRecord, CaptureStats, ExchangeRecord, PacketRecord } from './capture/types.js';
+import { type Alike, Exchanges, eventOfExchange } from './exchanges.js';
 import type { Judge, PendingJudgement } from './imds/judge.js';
 import type { Endpoint, Judgement } from './imds/types.js';
 import { noneByVerdict } from './imds/verdict.js';
@@ -23,7 +24,10 @@ const MAX_PENDING_BYTES = 16 * 1024 * 1024;
 const HEADER_OVERHEAD = 128;
 
 /** What the pipeline needs to know of processes; no process is known behind the packets of a file. */
-export type ProcessSource = Pick<Attributor, 'onConnect' | 'onProcess' | 'forFlow' | 'forget'>;
+export interface ProcessSource extends Pick<Attributor, 'onConnect' | 'onProcess' | 'forFlow' | 'forget'> {
+  /** What `forFlow` answers to all. */
+  readonly always?: Attribution;
+}
 
 /** A request that was read and waits for its response, the end of its connection or its deadline. */
 class PendingRequest implements Listed<PendingRequest> {
@@ -55,7 +59,9 @@ export class Pipeline {
   readonly #judge: Judge;
   readonly #processes: ProcessSource;
   readonly #emit: (event: RequestEvent) => void;
+  readonly #emitAlike: ((alike: Alike, exchange: ExchangeRecord) => void) | undefined;
   readonly #evidence: Evidence | undefined;
+  readonly #exchanges: Exchanges;
   readonly #flows: FlowTable<TracedFlow>;
   /** The packet that is being read: its segment, its record, and whose it is. */
   readonly #packet = new TcpPacket();
@@ -78,6 +84,8 @@ export class Pipeline {
     judge: Judge;
     processes: ProcessSource;
     emit: (event: RequestEvent) => void;
+    /** In place of `emit` for connections that came as a whole, where no event is needed of them. */
+    emitAlike?: ((alike: Alike, exchange: ExchangeRecord) => void) | undefined;
     /** Where the packets behind findings go, if anywhere. */
     evidence?: Evidence | undefined;
   }) {
@@ -85,7 +93,9 @@ export class Pipeline {
     this.#judge = options.judge;
     this.#processes = options.processes;
     this.#emit = options.emit;
+    this.#emitAlike = options.emitAlike;
     this.#evidence = options.evidence;
+    this.#exchanges = new Exchanges(options.judge);
     // Late packets of a connection are evidence as well, and else nothing.
     this.#flows = new FlowTable({ keepsEnded: options.evidence !== undefined });
   }
@@ -112,6 +122,17 @@ export class Pipeline {
         break;
       case 'process':
         this.#processes.onProcess(record);
+        break;
+      case 'exchange':
+        this.#onExchange(record);
+        break;
+      case 'head':
+        this.#exchanges.keep(record);
+        break;
+      case 'passed':
+        this.#flows.addPassed(record.flowKey, record, record.time);
+        break;
+      case 'time':
         break;
     }
   }
@@ -155,6 +176,7 @@ export class Pipeline {
     for (let oldest = this.#pending.first; oldest !== undefined && !full(); oldest = this.#pending.first) {
       this.#finish(oldest, undefined);
     }
+    this.#exchanges.forget();
     this.#evidence?.tick();
     return allEnded && this.#pending.size === 0;
   }
@@ -183,11 +205,7 @@ export class Pipeline {
   }
 
   #onPacket(record: PacketRecord): void {
-    if (record.remotePort !== this.#endpoint?.port || record.remoteAddress !== this.#endpoint.address) {
-      const endpoint = this.#endpoints.get(record.remoteAddress)?.get(record.remotePort);
-      if (endpoint === undefined) return;
-      this.#endpoint = endpoint;
-    }
+    if (!this.#isWatched(record)) return;
     if (this.#parse(record) !== undefined) {
       this.#refusedPackets++;
       return;
@@ -196,6 +214,40 @@ export class Pipeline {
     const key = record.flowKey ?? flowKey(record);
     const flow = this.#flows.push(key, record.direction, this.#packet, record.time, this.#begin);
     flow?.evidence?.packet(record, this.#packet);
+  }
+
+  /** Whether its endpoint is one of ours, which `#endpoint` then is. */
+  #isWatched({ remoteAddress, remotePort }: Pick<PacketRecord, 'remoteAddress' | 'remotePort'>): boolean {
+    if (remotePort === this.#endpoint?.port && remoteAddress === this.#endpoint.address) return true;
+    const endpoint = this.#endpoints.get(remoteAddress)?.get(remotePort);
+    if (endpoint === undefined) return false;
+    this.#endpoint = endpoint;
+    return true;
+  }
+
+  /** A connection that came as a whole: what its packets would come to one by one. */
+  #onExchange(record: ExchangeRecord): void {
+    if (!this.#isWatched(record)) return;
+    const endpoint = this.#endpoint!;
+    // The native module tells of none as a whole that has the addresses of one that may be open.
+    if (this.#flows.size > 0) this.#flows.replace(record.flowKey, record.time);
+    this.#connections++;
+    const attribution = this.#processes.always ?? this.#processes.forFlow(identityOf(record));
+    const alike = this.#exchanges.alike(record, endpoint, attribution);
+    if (alike === undefined) {
+      // Nor of any whose head is read otherwise here; if it did, that would have to be seen.
+      const what: UnparsedBytes = { time: record.requestTime, reason: 'non_http', bytes: 0 };
+      const judgement = this.#judge.unparsed(endpoint, what);
+      const flow = { identity: identityOf(record), endpoint, family: record.family, attribution };
+      const event = { ...eventOf(flow, what.time, judgement), unparsed: what };
+      this.#count(judgement, attribution);
+      this.#emit(event);
+      return;
+    }
+    this.#requests++;
+    this.#count(alike.judgement, attribution);
+    if (this.#emitAlike !== undefined) this.#emitAlike(alike, record);
+    else this.#emit(eventOfExchange(alike, record));
   }
 
   #parse(record: PacketRecord): PacketFailure | undefined {
@@ -210,8 +262,7 @@ export class Pipeline {
     const record = this.#record!;
     const endpoint = this.#endpoint!;
     this.#connections++;
-    const { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort } = record;
-    const identity = { cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort };
+    const identity = identityOf(record);
     return new TracedFlow(
       this.#owner,
       this.#flows.counters,
@@ -275,11 +326,15 @@ export class Pipeline {
   }
 
   #write(flow: TracedFlow, event: RequestEvent): void {
-    this.#byVerdict[event.judgement.verdict]++;
-    if (event.attribution.how === 'none') this.#unattributed++;
-    else this.#attributed++;
+    this.#count(event.judgement, event.attribution);
     this.#emit(event);
     flow.evidence?.event(event);
+  }
+
+  #count({ verdict }: Judgement, { how }: Attribution): void {
+    this.#byVerdict[verdict]++;
+    if (how === 'none') this.#unattributed++;
+    else this.#attributed++;
   }
 }
 
@@ -287,6 +342,15 @@ type Identity = Pick<
   PacketRecord,
   'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'
 >;
+
+const identityOf = ({ cookie, cgroupId, localAddress, localPort, remoteAddress, remotePort }: Identity): Identity => ({
+  cookie,
+  cgroupId,
+  localAddress,
+  localPort,
+  remoteAddress,
+  remotePort,
+});
 
 /** A connection that is followed, with who is behind it. */
 class TracedFlow implements ConnectionSink {
@@ -340,7 +404,11 @@ class TracedFlow implements ConnectionSink {
   }
 }
 
-function eventOf(flow: TracedFlow, time: number, judgement: Judgement): RequestEvent {
+function eventOf(
+  flow: Pick<TracedFlow, 'identity' | 'endpoint' | 'family' | 'attribution'>,
+  time: number,
+  judgement: Judgement,
+): RequestEvent {
   const { identity, endpoint, family, attribution } = flow;
   return {
     kind: 'request',

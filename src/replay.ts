@@ -1,14 +1,18 @@
 import type { CaptureRecord, CaptureSource } from './capture/types.js';
 import type { Pipeline, ProcessSource } from './pipeline.js';
+import type { Attribution } from './process/types.js';
 
 /** The longest wait for records, in milliseconds: of a pipe that is quiet the caller hears so often. */
 const WAIT_MS = 500;
 
+const NO_PROCESS: Attribution = { how: 'none', detail: 'no_process_information' };
+
 /** Packets of a file: no process of this host is behind them. */
 export const NO_PROCESSES: ProcessSource = {
+  always: NO_PROCESS,
   onConnect: () => {},
   onProcess: () => {},
-  forFlow: () => ({ how: 'none', detail: 'no_process_information' }),
+  forFlow: () => NO_PROCESS,
   forget: () => {},
 };
 

@@ -159,7 +159,7 @@ async function ownEvents(): Promise<TracerEvent[]> {
     stats: () => ({}) as CaptureStats,
     close: () => {},
   };
-  const pipeline = { stats: () => STATS, accept: () => {}, tick: () => {}, finish: () => {}, waiting: false };
+  const pipeline = { stats: () => STATS, accept: () => {}, tick: () => {}, finish: () => true, waiting: false };
   await runTracer({
     source,
     pipeline: pipeline as unknown as Pipeline,

@@ -20,6 +20,7 @@ export interface NativeModule {
     fd: number,
     endpoints: Buffer,
     count: number,
+    exchanges: number,
     error: Buffer,
   ): Promise<Handle | null>;
   setEndpoints(source: Handle, endpoints: Buffer, count: number, error: Buffer): number;
@@ -66,7 +67,7 @@ export function load(path: string): NativeModule {
   }
   const next = library.func('int64_t imds_next(void *source, void *buffer, uint32_t capacity, int32_t timeout_ms)');
   const openPcapFile = library.func(
-    'void *imds_open_pcap_file(const char *path, int32_t fd, void *endpoints, uint32_t count, void *error)',
+    'void *imds_open_pcap_file(const char *path, int32_t fd, void *endpoints, uint32_t count, int32_t exchanges, void *error)',
   );
   return {
     layout: library.func('const char *imds_layout()'),

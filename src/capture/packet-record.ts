@@ -67,8 +67,13 @@ const WIRE_LENGTH = Layout.packet.wireLength >> 2;
 const keyOfCookie = (cookie: bigint, low: number, high: number): number | bigint =>
   high < 2 ** 21 ? high * 2 ** 32 + low : cookie;
 
-/** An IPv4 address and a port have 48 bits; with the number of the remote end, as a negative number, they are no cookie's. */
-function keyOfAddresses({ localAddress, localPort, remoteAddress, remotePort }: PacketRecord): number | string {
+/** Without a cookie. An IPv4 address and a port have 48 bits; with the number of the remote end, as a negative number, they are no cookie's. */
+export function keyOfAddresses({
+  localAddress,
+  localPort,
+  remoteAddress,
+  remotePort,
+}: Pick<PacketRecord, 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'>): number | string {
   const end = endNumber(remoteAddress, remotePort);
   return end < MAX_NUMBERED_ENDS && local.isMapped
     ? -((end * 2 ** 16 + localPort) * 2 ** 32 + (local.last >>> 0))
@@ -137,8 +142,9 @@ class AddressTexts {
   }
 }
 
-const local = new AddressTexts();
-const remote = new AddressTexts();
+/** Of the record read last, for `keyOfAddresses`. */
+export const local = new AddressTexts();
+export const remote = new AddressTexts();
 
 const uint64 = (low: number, high: number): bigint =>
   low === 0 && high === 0 ? 0n : (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);

@@ -127,13 +127,15 @@ export function openPcapLive({ endpoints, networkInterface }: PcapLiveOptions): 
 export async function openPcapFile(options: {
   file: string;
   endpoints: readonly EndpointAddress[];
+  /** Tells of connections of which nothing but the exchange matters as a whole, in place of their packets. */
+  exchanges?: boolean;
 }): Promise<FileSource> {
   const native = nativeModule();
-  const { file, endpoints } = options;
+  const { file, endpoints, exchanges = false } = options;
   const error = Buffer.alloc(Layout.error.size);
   const encoded = encodeEndpoints(endpoints);
   const path = file === STANDARD_INPUT ? null : file;
-  const handle = await native.openPcapFile(path, 0, encoded, endpoints.length, error);
+  const handle = await native.openPcapFile(path, 0, encoded, endpoints.length, exchanges ? 1 : 0, error);
   if (!handle) throw openError(error, path === null ? 'standard input' : file);
   return new FileSource(native, handle);
 }

@@ -1,8 +1,19 @@
 import { captureError } from '../errors.js';
 import { formatAddress } from './addresses.js';
+import { DecodedExchange, decodedPassed } from './exchange-record.js';
 import { Constants, Layout } from './layout.js';
 import { DecodedPacket } from './packet-record.js';
-import type { CaptureRecord, ConnectRecord, KernelProcess, PacketRecord, ProcessRecord } from './types.js';
+import type {
+  CaptureRecord,
+  ConnectRecord,
+  ExchangeRecord,
+  HeadRecord,
+  KernelProcess,
+  PacketRecord,
+  PassedRecord,
+  ProcessRecord,
+  TimeRecord,
+} from './types.js';
 
 type Decode = (batch: Buffer, at: number, length: number, words: Int32Array) => CaptureRecord;
 
@@ -10,6 +21,10 @@ const KINDS: ReadonlyMap<number, { size: number; decode: Decode }> = new Map([
   [Constants.recordConnect as number, { size: Layout.connect.size as number, decode: decodeConnect }],
   [Constants.recordProcess, { size: Layout.ancestor.size, decode: decodeProcess }],
   [Constants.recordPacket, { size: Layout.packet.size, decode: decodePacket }],
+  [Constants.recordHead, { size: Layout.head.size, decode: decodeHead }],
+  [Constants.recordExchange, { size: Layout.exchange.size, decode: decodeExchange }],
+  [Constants.recordPassed, { size: Layout.passed.size, decode: decodePassed }],
+  [Constants.recordTime, { size: Layout.header.size, decode: decodeTime }],
 ]);
 
 /**
@@ -99,9 +114,57 @@ function decodePacket(batch: Buffer, start: number, length: number, words: Int32
   const dataLength = words[span + (Layout.spanWide.length >> 2)]! >>> 0;
   if (dataOffset + dataLength > length) throw malformed(`${dataLength} bytes at ${dataOffset} of ${length}`);
   const first = start >> 2;
-  const timeAt = first + (Layout.header.time >> 2);
-  const time = milliseconds(words[timeAt]! >>> 0, words[timeAt + 1]! >>> 0);
-  return new DecodedPacket(batch, words, first, time, start + dataOffset, start + dataOffset + dataLength);
+  return new DecodedPacket(
+    batch,
+    words,
+    first,
+    timeAt(words, first),
+    start + dataOffset,
+    start + dataOffset + dataLength,
+  );
+}
+
+function decodeHead(batch: Buffer, start: number, length: number, words: Int32Array): HeadRecord {
+  const bytes = batch.subarray(start, start + length);
+  const at = Layout.head;
+  const data = slice(
+    bytes,
+    bytes.readUInt32LE(at.data + Layout.spanWide.offset),
+    bytes.readUInt32LE(at.data + Layout.spanWide.length),
+  );
+  const number = bytes.readUInt32LE(at.number);
+  if (number >= Constants.heads) throw malformed(`head ${number}`);
+  return { type: 'head', time: timeAt(words, start >> 2), number, data };
+}
+
+const exchange = new DecodedExchange();
+
+function decodeExchange(batch: Buffer, start: number, length: number, words: Int32Array): ExchangeRecord {
+  const first = start >> 2;
+  exchange.read(batch, words, first, timeAt(words, first), timeAt(words, first, Layout.exchange.requestTime));
+  if (
+    exchange.bodyStart > start + length ||
+    exchange.bodyEnd < exchange.bodyStart ||
+    exchange.bodyEnd > start + length
+  ) {
+    throw malformed('an exchange that leaves its record');
+  }
+  return exchange;
+}
+
+function decodePassed(batch: Buffer, start: number, _length: number, words: Int32Array): PassedRecord {
+  const first = start >> 2;
+  return decodedPassed(batch, words, first, timeAt(words, first), timeAt(words, first, Layout.passed.lastUse));
+}
+
+function decodeTime(_batch: Buffer, start: number, _length: number, words: Int32Array): TimeRecord {
+  return { type: 'time', time: timeAt(words, start >> 2) };
+}
+
+/** @param first of the record's words */
+function timeAt(words: Int32Array, first: number, field: number = Layout.header.time): number {
+  const at = first + (field >> 2);
+  return milliseconds(words[at]! >>> 0, words[at + 1]! >>> 0);
 }
 
 /**

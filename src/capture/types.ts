@@ -4,7 +4,15 @@
  * Times are epoch milliseconds with a fraction (a double keeps better than a microsecond until the year 2200).
  * Byte fields are views into the batch buffer: valid only until the call that received them returns. Copy what you keep.
  */
-export type CaptureRecord = ConnectRecord | PacketRecord | ProcessRecord;
+export type CaptureRecord =
+  | ConnectRecord
+  | PacketRecord
+  | ProcessRecord
+  // Of packet files:
+  | HeadRecord
+  | ExchangeRecord
+  | PassedRecord
+  | TimeRecord;
 
 /** A process as the kernel knew it, by identity: a pid alone is reused, a pid with its start time is not. */
 export interface KernelProcess {
@@ -77,6 +85,63 @@ export interface PacketRecord {
   wireLength: number;
   /** What the cookie, or without one the addresses and ports, come to: the same for all packets of a connection, and no other's. */
   flowKey?: string | number | bigint;
+}
+
+/** A request but for its query, which exchanges have in common that come behind it. */
+export interface HeadRecord {
+  type: 'head';
+  /** Of the first exchange with it. */
+  time: number;
+  /** Replaces the head that had this number before. */
+  number: number;
+  data: Buffer;
+}
+
+/**
+ * A whole connection of which each packet is as expected: SYN, SYN and ACK, a segment that is a request without a body, one
+ * that is the whole response, ends. In the place of the response. native/plain_exchange.h says what that takes.
+ * One object for all: valid only until the call that received it returns.
+ */
+export interface ExchangeRecord
+  extends Readonly<
+    Pick<PacketRecord, 'time' | 'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'>
+  > {
+  type: 'exchange';
+  readonly flowKey: NonNullable<PacketRecord['flowKey']>;
+  readonly family: 4 | 6;
+  readonly requestTime: number;
+  /** Number of its head record. */
+  readonly head: number;
+  readonly batch: Buffer;
+  /** The query, question mark included: `batch[queryStart..bodyStart)`; empty if there is none. */
+  readonly queryStart: number;
+  /** The first bytes of the response's body: `batch[bodyStart..bodyEnd)`; empty where they hold nothing of interest. */
+  readonly bodyStart: number;
+  readonly bodyEnd: number;
+  /** Of the response. */
+  readonly status: number;
+  readonly version: '1.0' | '1.1';
+}
+
+/** What is left to know of a connection that was an exchange, before a packet that may be a late one of it. */
+export interface PassedRecord {
+  type: 'passed';
+  /** Of that packet. */
+  time: number;
+  flowKey: NonNullable<PacketRecord['flowKey']>;
+  /** When the flow table would last have noted that it was used. */
+  lastUse: number;
+  /** Sequence numbers of its first bytes and behind its last, signed. */
+  clientFirst: number;
+  clientNext: number;
+  serviceFirst: number;
+  serviceNext: number;
+}
+
+/** A packet of an exchange came until here: nothing of it but its time matters by now. */
+export interface TimeRecord {
+  type: 'time';
+  time: number;
 }
 
 /** Counters of a source since it was attached, the self-test not included. */

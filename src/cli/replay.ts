@@ -2,9 +2,12 @@ import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { type FileProgress, openPcapFile, STANDARD_INPUT } from '../capture/pcap.js';
+import type { ExchangeRecord } from '../capture/types.js';
 import { ExitCode, type ExitStatus, usageError } from '../errors.js';
+import type { Alike } from '../exchanges.js';
 import { Judge } from '../imds/judge.js';
 import { endpointsFor } from '../imds/providers.js';
+import { AlikeLines } from '../output/alike-lines.js';
 import type { EventContext } from '../output/context.js';
 import { escapeText } from '../output/escape.js';
 import type { EvidenceDump } from '../output/evidence/dump.js';
@@ -62,7 +65,8 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
     throw usageError('IMDS_FILE_TERMINAL', 'standard input is a terminal', 'pipe a capture into it, or name a file');
   }
   const endpoints = endpointsFor(options.provider, options.endpoint);
-  const source = await openPcapFile({ file, endpoints });
+  // Evidence is made of packets.
+  const source = await openPcapFile({ file, endpoints, exchanges: options.evidence === undefined });
   let output: Output | undefined;
   let stopped = false;
   const endNow = (): void => {
@@ -83,6 +87,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
       judge: new Judge(),
       processes: NO_PROCESSES,
       emit: write,
+      emitAlike: output.writeAlike,
       evidence: output.evidence,
     });
     const stats = (): TracerStats => pipeline.stats(source.stats(), output?.logErrors ?? 0);
@@ -153,6 +158,8 @@ class Output {
   readonly #json: boolean;
   readonly #format: JsonFormat;
   readonly #logs: LogFiles | undefined;
+  /** In place of `write`, where lines are all that is asked for. */
+  readonly writeAlike: ((alike: Alike, exchange: ExchangeRecord) => void) | undefined;
   #closed = false;
 
   constructor(
@@ -168,7 +175,12 @@ class Output {
     this.#json = json;
     this.#format = format;
     this.#logs = logs;
-    if (logs === undefined || json) this.#stdout = new LineStream(process.stdout);
+    const stdout = logs === undefined || json ? new LineStream(process.stdout) : undefined;
+    this.#stdout = stdout;
+    if (stdout !== undefined && logs === undefined && !json) {
+      const lines = new AlikeLines(learned);
+      this.writeAlike = (alike, exchange) => stdout.line(lines.line(alike, exchange));
+    }
   }
 
   get logErrors(): number {

@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../errors.js';
 import { waitWithPatience } from '../patience.js';
+import { type Block, BlockQueue, type Blocks, lengthOf } from './block-queue.js';
 
 /** Blocks wait for a slow disk up to this many bytes a file; what comes on top is dropped and counted. */
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
@@ -23,9 +24,6 @@ const CLOSE_WITHIN_MS = 5000;
 
 /** What mends by itself at the same place, when somebody makes room. After other errors the file is opened anew. */
 const NO_ROOM: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EAGAIN', 'EINTR']);
-
-/** A part of a file that is written whole or not at all: a line with its end, a packet. */
-export type Block = string | Buffer;
 
 /** The files that a writer writes, one at a time. */
 export interface BlockFiles {
@@ -57,12 +55,10 @@ export class BlockWriter {
   #size = 0;
   /** Where the file is rotated: later than maxBytes after a rotation that failed. */
   #rotateAt: number;
-  #blocks: Block[] = [];
+  readonly #queue = new BlockQueue();
   #pendingBytes = 0;
-  /** What is being written, from `#offset` on; within `#space` unless it is a longer block. A header has no blocks. */
-  #batch: Buffer | undefined;
-  readonly #space = Buffer.alloc(MAX_BATCH_BYTES);
-  #batchLengths: number[] = [];
+  /** What is being written, from `#offset` on. A header has no blocks. */
+  #batch: Blocks | undefined;
   #offset = 0;
   #writing = false;
   #reopenWanted = false;
@@ -119,7 +115,7 @@ export class BlockWriter {
       this.lost++;
       return;
     }
-    this.#blocks.push(block);
+    this.#queue.append(block, length);
     this.#pendingBytes += length;
     this.#writeSoon();
   }
@@ -154,8 +150,8 @@ export class BlockWriter {
     });
     clearTimeout(this.#timer);
     this.#onIdle = undefined;
-    this.lost += this.#blocks.length + this.#batchLengths.length - this.#wholeBlocks().count;
-    this.#blocks = [];
+    this.lost += this.#queue.count + (this.#batch?.lengths.length ?? 0) - this.#wholeBlocks().count;
+    this.#queue.clear();
     this.#ended = true;
     // A descriptor that a write still uses must stay: its number would be given to another file.
     if (!this.#writing) this.#closeFile();
@@ -168,10 +164,8 @@ export class BlockWriter {
   flushAtExit(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
-    const pieces = this.#blocks.map((block) => (typeof block === 'string' ? Buffer.from(block) : block));
-    if (!this.#writing && this.#batch !== undefined) pieces.unshift(this.#batch.subarray(this.#offset));
-    this.#blocks = [];
-    const bytes = Buffer.concat(pieces);
+    const begun = this.#writing ? undefined : this.#batch?.bytes.subarray(this.#offset);
+    const bytes = Buffer.concat([begun ?? Buffer.alloc(0), this.#queue.takeAll()]);
     try {
       if (this.#fd === undefined) this.#open();
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd!, bytes, at);
@@ -206,7 +200,7 @@ export class BlockWriter {
       this.#failed(error);
       return;
     }
-    const batch = this.#batch;
+    const batch = this.#batch?.bytes;
     if (batch === undefined) {
       this.#onIdle?.();
       return;
@@ -227,7 +221,7 @@ export class BlockWriter {
       if (this.#reopenWanted) this.#reopen();
       if (error !== null) this.#failed(error);
       else if (this.#closed || this.#batch !== undefined) this.#writeNext();
-      else if (this.#blocks.length > 0) this.#writeSoon();
+      else if (this.#queue.count > 0) this.#writeSoon();
     });
   }
 
@@ -246,9 +240,12 @@ export class BlockWriter {
   }
 
   #batchDone(): void {
-    for (const length of this.#batchLengths) this.#pendingBytes -= length;
+    const { bytes, lengths } = this.#batch!;
+    if (lengths.length > 0) {
+      this.#pendingBytes -= bytes.length;
+      this.#queue.taken();
+    }
     this.#batch = undefined;
-    this.#batchLengths = [];
     this.#offset = 0;
     if (this.#outage === undefined) return;
     const { since, lost } = this.#outage;
@@ -274,35 +271,15 @@ export class BlockWriter {
   }
 
   /** The header, or as many blocks as fit into one write and into the file, which is rotated first where not one fits. */
-  #nextBatch(): Buffer | undefined {
+  #nextBatch(): Blocks | undefined {
     const { header } = this.files;
-    if (this.#size === 0 && header !== undefined) return header;
-    const first = this.#blocks[0];
+    if (this.#size === 0 && header !== undefined) return { bytes: header, lengths: [] };
+    const first = this.#queue.firstLength;
     if (first === undefined) return undefined;
-    let bytes = lengthOf(first);
-    if (this.#size > (header?.length ?? 0) && this.#size + bytes > this.#rotateAt && this.#rotate()) {
+    if (this.#size > (header?.length ?? 0) && this.#size + first > this.#rotateAt && this.#rotate()) {
       return this.#nextBatch();
     }
-    const room = Math.min(MAX_BATCH_BYTES, this.#rotateAt - this.#size);
-    const lengths = [bytes];
-    let batch: Buffer;
-    if (bytes > room) {
-      batch = Buffer.from(first as string);
-    } else {
-      put(this.#space, first, 0);
-      for (let i = 1; i < this.#blocks.length; i++) {
-        const block = this.#blocks[i]!;
-        const length = lengthOf(block);
-        if (bytes + length > room) break;
-        put(this.#space, block, bytes);
-        bytes += length;
-        lengths.push(length);
-      }
-      batch = this.#space.subarray(0, bytes);
-    }
-    this.#blocks.splice(0, lengths.length);
-    this.#batchLengths = lengths;
-    return batch;
+    return this.#queue.take(Math.min(MAX_BATCH_BYTES, this.#rotateAt - this.#size));
   }
 
   /** Whether there is a new file now. */
@@ -336,18 +313,11 @@ export class BlockWriter {
   #leaveFile(): void {
     this.#closeFile();
     if (this.#batch === undefined) return;
-    const { count, bytes: whole } = this.#wholeBlocks();
-    let bytes = whole;
-    // What is left waits in front of the others: of a batch in `#space` there is a copy.
+    const { count, bytes } = this.#wholeBlocks();
+    // What is left waits in front of the others.
     this.#pendingBytes -= bytes;
-    const blocks: Block[] = [];
-    for (const length of this.#batchLengths.slice(count)) {
-      blocks.push(Buffer.from(this.#batch.subarray(bytes, bytes + length)));
-      bytes += length;
-    }
-    this.#blocks.unshift(...blocks);
+    this.#queue.putBack({ bytes: this.#batch.bytes.subarray(bytes), lengths: this.#batch.lengths.slice(count) });
     this.#batch = undefined;
-    this.#batchLengths = [];
     this.#offset = 0;
   }
 
@@ -355,7 +325,7 @@ export class BlockWriter {
   #wholeBlocks(): { count: number; bytes: number } {
     let count = 0;
     let bytes = 0;
-    for (const length of this.#batchLengths) {
+    for (const length of this.#batch?.lengths ?? []) {
       if (bytes + length > this.#offset) break;
       bytes += length;
       count++;
@@ -375,13 +345,6 @@ export class BlockWriter {
     if (this.#fd !== undefined) closeQuietly(this.#fd);
     this.#fd = undefined;
   }
-}
-
-const lengthOf = (block: Block): number => (typeof block === 'string' ? Buffer.byteLength(block) : block.length);
-
-function put(space: Buffer, block: Block, at: number): void {
-  if (typeof block === 'string') space.write(block, at);
-  else block.copy(space, at);
 }
 
 /** Closes once the data has been asked to the disk; an error there has nobody left to hear it. */

@@ -15,7 +15,12 @@ export type Direction = PacketRecord['direction'];
 interface EarlyResponse {
   head: ResponseHead;
   start: ResponseStart;
+  /** No request is due an answer, so there is one that was not seen as such: unless the capture has it later. */
+  unexplained: boolean;
 }
+
+/** What servers send of themselves to a client that has been silent for long (RFC 9110, 15.5.9). */
+const REQUEST_TIMEOUT = 408;
 
 /** What an early response is charged for: heads are mostly shorter, and only one a connection is kept. */
 const EARLY_RESPONSE_CHARGE = 2_048;
@@ -73,7 +78,11 @@ export class Connection implements RequestOwner, ResponseOwner {
 
   /** It waits for bytes that may never come: call `giveUpHoles` now and then. */
   get waiting(): boolean {
-    return this.#egress.waitingSince !== undefined || this.#ingress.waitingSince !== undefined;
+    return (
+      this.#egress.waitingSince !== undefined ||
+      this.#ingress.waitingSince !== undefined ||
+      this.#early?.unexplained === true
+    );
   }
 
   /**
@@ -109,10 +118,11 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.giveUpHoles(time);
   }
 
-  /** Goes on behind holes that were open for longer than HOLE_TIMEOUT_MS. */
+  /** Goes on behind holes that were open for longer than HOLE_TIMEOUT_MS, and waits no longer for what explains a response. */
   giveUpHoles(now: number): void {
     if (isOverdue(this.#egress, now)) this.#egress.flush(now);
     if (isOverdue(this.#ingress, now)) this.#ingress.flush(now);
+    if (this.#early?.unexplained && isLate(this.#early.head.time, now)) this.#tellUnexplained();
     if (this.#egress.finished && this.#ingress.finished) this.end(now);
   }
 
@@ -128,6 +138,7 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.#ingress.close();
     this.#requests.end(cause === 'evicted' ? 'evicted' : 'non_http');
     this.#responses.skip();
+    this.#tellUnexplained();
     this.#dropEarly();
     this.#sink.ended(time);
   }
@@ -147,15 +158,18 @@ export class Connection implements RequestOwner, ResponseOwner {
   /** @internal */
   unparsed(what: UnparsedBytes): void {
     this.#pairing.missed();
+    if (this.#early !== undefined) this.#early.unexplained = false;
     this.#sink.unparsed(this.#nextId++, what);
   }
 
   /** @internal */
   responseHead(head: ResponseHead, start: ResponseStart): ExpectedBody {
+    const unexplained = this.#pairing.settled && this.#requests.bufferedBytes === 0 && head.status !== REQUEST_TIMEOUT;
     const exchange = this.#pairing.answer(start);
     if (exchange === undefined) {
+      this.#tellUnexplained();
       this.#dropEarly();
-      this.#early = { head, start };
+      this.#early = { head, start, unexplained };
       this.#counters.bufferedBytes += EARLY_RESPONSE_CHARGE;
       return 'unknown';
     }
@@ -188,6 +202,17 @@ export class Connection implements RequestOwner, ResponseOwner {
     else this.#responses.skip();
   }
 
+  /**
+   * The service has read a request where we read none: in what we took for a body, say. Servers differ in what they take for
+   * one, and who knows how this one does can hide requests so.
+   */
+  #tellUnexplained(): void {
+    if (!this.#early?.unexplained || this.#egress.waitingSince !== undefined) return;
+    // A request that was lost, or comes late: told of as that.
+    if (this.#serverHas !== undefined && this.#egress.lacks(this.#serverHas)) return;
+    this.unparsed({ time: this.#early.head.time, reason: 'unexplained_response', bytes: 0 });
+  }
+
   #dropEarly(): void {
     if (this.#early === undefined) return;
     this.#early = undefined;
@@ -196,5 +221,7 @@ export class Connection implements RequestOwner, ResponseOwner {
 }
 
 /** Also where the packets' clock was set back by more than that. */
+const isLate = (since: number, now: number): boolean => Math.abs(now - since) > HOLE_TIMEOUT_MS;
+
 const isOverdue = (stream: TcpStream, now: number): boolean =>
-  stream.waitingSince !== undefined && Math.abs(now - stream.waitingSince) > HOLE_TIMEOUT_MS;
+  stream.waitingSince !== undefined && isLate(stream.waitingSince, now);

@@ -1,9 +1,11 @@
+import type { PassedRecord } from '../capture/types.js';
 import { type Connection, ConnectionRemains, type Direction } from './connection.js';
 import { WireCounters } from './counters.js';
 import { FlowIndex, type FlowKey } from './flow-index.js';
 import { TCP_FIN, TCP_RST, TCP_SYN, type TcpSegment } from './ip.js';
 import { FLOW_IDLE_MS, FLOW_LINGER_MS, MAX_BUFFERED_BYTES, MAX_FLOWS, MAX_LINGERING_FLOWS } from './limits.js';
 import { type Listed, RecencyList } from './recency-list.js';
+import type { StreamRemains } from './tcp.js';
 
 /** What the table keeps: a connection and whatever its owner knows of it. */
 export interface Flow {
@@ -34,10 +36,10 @@ class Entry<F extends Flow> implements Listed<Entry<F>> {
 }
 
 /** An entry moves to the end of its order only when it has not for this long, in milliseconds. */
-const REORDER_INTERVAL_MS = 100;
+export const REORDER_INTERVAL_MS = 100;
 
 /** How often `expire` looks, at most, in milliseconds: it may be called for each packet. */
-const SWEEP_INTERVAL_MS = 250;
+export const SWEEP_INTERVAL_MS = 250;
 
 /**
  * The connections that are followed, by a key of the caller's (socket cookie, or addresses). Bounded in number and in the
@@ -83,20 +85,13 @@ export class FlowTable<F extends Flow> {
   push(key: FlowKey, direction: Direction, segment: TcpSegment, time: number, create: () => F): F | undefined {
     let entry = this.#entries.get(key);
     if (entry !== undefined && (entry.over ? entry.remains : entry.flow!.connection).startsOver(direction, segment)) {
-      const open = entry.over ? undefined : entry.flow;
-      this.#remove(entry);
-      open?.connection.end(time);
+      this.replace(key, time);
       entry = undefined;
     }
     if (entry === undefined) {
       if (!canBegin(segment)) return undefined;
-      if (this.size >= MAX_FLOWS) this.#makeRoom(time);
-      entry = this.#spare.pop() ?? new Entry(this.#open);
-      if (typeof key === 'number') entry.numberKey = key;
-      else entry.otherKey = key;
+      entry = this.#add(key, time, time);
       entry.flow = create();
-      entry.lastUse = time;
-      this.#entries.set(key, entry);
       this.#open.add(entry);
     } else if (entry.over) {
       return entry.flow;
@@ -115,6 +110,27 @@ export class FlowTable<F extends Flow> {
       this.#evict(oldest, time);
     }
     return flow;
+  }
+
+  /** Ends the connection that is followed under this key, if any: another has begun. */
+  replace(key: FlowKey, time: number): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    const open = entry.over ? undefined : entry.flow;
+    this.#remove(entry);
+    open?.connection.end(time);
+  }
+
+  /** Notes what is left of a connection that was told of as a whole. */
+  addPassed(key: FlowKey, passed: PassedRecord, time: number): void {
+    if (this.#entries.get(key) !== undefined) return;
+    const entry = this.#add(key, time, passed.lastUse);
+    fill(entry.remains.egress, passed.clientFirst, passed.clientNext);
+    fill(entry.remains.ingress, passed.serviceFirst, passed.serviceNext);
+    // Where it would be, had it been followed: what is told of so late is mostly not long over.
+    let before = this.#closed.last;
+    while (before !== undefined && before.lastUse > passed.lastUse) before = before.before;
+    this.#close(entry, before);
   }
 
   /**
@@ -158,14 +174,11 @@ export class FlowTable<F extends Flow> {
 
   #settle(entry: Entry<F>, connection: Connection): void {
     if (connection.over) {
-      entry.over = true;
       connection.leave(entry.remains);
       if (!this.#keepsEnded) entry.flow = undefined;
       this.#open.remove(entry);
       this.#keeping.delete(entry);
-      entry.list = this.#closed;
-      this.#closed.add(entry);
-      if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
+      this.#close(entry, this.#closed.last);
       return;
     }
     if (keepsBytes(connection)) {
@@ -173,6 +186,25 @@ export class FlowTable<F extends Flow> {
     } else if (this.#keeping.size > 0) {
       this.#keeping.delete(entry);
     }
+  }
+
+  /** An entry in the index, and in no order yet. */
+  #add(key: FlowKey, time: number, lastUse: number): Entry<F> {
+    if (this.size >= MAX_FLOWS) this.#makeRoom(time);
+    const entry = this.#spare.pop() ?? new Entry(this.#open);
+    if (typeof key === 'number') entry.numberKey = key;
+    else entry.otherKey = key;
+    entry.lastUse = lastUse;
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** The entry is that of a connection that is over, and in no order: it comes behind `before`, or first. */
+  #close(entry: Entry<F>, before: Entry<F> | undefined): void {
+    entry.over = true;
+    entry.list = this.#closed;
+    this.#closed.insert(entry, before);
+    if (this.#closed.size > MAX_LINGERING_FLOWS) this.#remove(this.#closed.first!);
   }
 
   #makeRoom(time: number): void {
@@ -201,6 +233,13 @@ export class FlowTable<F extends Flow> {
 }
 
 const never = (): boolean => false;
+
+/** What is left of a stream by its numbers. */
+function fill(remains: StreamRemains, first: number, next: number): void {
+  remains.started = true;
+  remains.first = first;
+  remains.next = next;
+}
 
 const keepsBytes = (connection: Connection): boolean => connection.bufferedBytes > 0 || connection.waiting;
 

@@ -58,6 +58,11 @@ export class Pairing {
     return last;
   }
 
+  /** Every request has its response, and nothing was missed: no other response is due. */
+  get settled(): boolean {
+    return !this.#missed && this.#outstanding.length === 0;
+  }
+
   /** The number at which the response to the last request must begin, if that is certain. */
   expected(): number | undefined {
     return this.#pipelined ? undefined : this.#outstanding.at(-1)?.clientHad;

@@ -162,8 +162,13 @@ export class TcpStream {
    * if that was lost.
    */
   missedUntil(ack: number, time: number): void {
+    if (this.lacks(ack)) this.#gapTo(ack, time);
+  }
+
+  /** Whether bytes before `ack`, which the receiver acknowledged, were not seen (yet). */
+  lacks(ack: number): boolean {
     const missing = (ack - this.#next) | 0;
-    if (this.#started && !this.finished && missing > 1 && missing <= SEQUENCE_WINDOW) this.#gapTo(ack, time);
+    return this.#started && !this.finished && missing > 1 && missing <= SEQUENCE_WINDOW;
   }
 
   /** Forgets what is kept and takes nothing any more; only what tells late segments from new ones stays in memory. */

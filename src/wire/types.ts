@@ -43,7 +43,8 @@ export type UnparsedReason =
   | 'non_http' // the bytes are no HTTP/1.x request head
   | 'gap' // bytes of a head are missing (lost, cut, or from before the tracer's start)
   | 'head_too_large' // no blank line within the bound
-  | 'evicted'; // the flow was dropped from the table before its head was whole
+  | 'evicted' // the flow was dropped from the table before its head was whole
+  | 'unexplained_response'; // every request seen had its response, and then came another one
 
 export interface UnparsedBytes {
   time: number;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Constants, Layout } from '../../src/capture/layout.js';
 import { load, nativeModule } from '../../src/capture/native.js';
+import { REORDER_INTERVAL_MS, SWEEP_INTERVAL_MS } from '../../src/wire/flow-table.js';
+import { ACCESS_KEY_SCAN_BYTES, FLOW_LINGER_MS } from '../../src/wire/limits.js';
 
 describe('the record layout', () => {
   it('is the one that the native module was compiled with, field by field', () => {
@@ -15,6 +17,17 @@ describe('the record layout', () => {
     );
     expect(new Map(ours)).toEqual(compiled);
     expect(new Map<string, number>(Object.entries(Constants))).toEqual(constants);
+  });
+});
+
+describe('what the native module knows of the connections that are followed', () => {
+  it('is what their table does', () => {
+    expect(Constants).toMatchObject({
+      sweepMs: SWEEP_INTERVAL_MS,
+      reorderMs: REORDER_INTERVAL_MS,
+      lingerMs: FLOW_LINGER_MS,
+      exchangeBody: ACCESS_KEY_SCAN_BYTES,
+    });
   });
 });
 

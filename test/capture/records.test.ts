@@ -52,6 +52,32 @@ function connect(argv: string, ancestors: number): Buffer {
   return bytes;
 }
 
+function head(text: string, number: number): Buffer {
+  const { head: at } = Layout;
+  const bytes = record({ type: Constants.recordHead, size: at.size, tail: Buffer.from(text) });
+  bytes.writeUInt32LE(number, at.number);
+  bytes.writeUInt32LE(at.size, at.data);
+  bytes.writeUInt32LE(text.length, at.data + 4);
+  return bytes;
+}
+
+function exchange(query: string, body: string): Buffer {
+  const { exchange: at } = Layout;
+  const bytes = record({ type: Constants.recordExchange, size: at.size, tail: Buffer.from(query + body) });
+  bytes.writeBigUInt64LE(1_763_700_000_122_000_000n, at.requestTime);
+  bytes.writeUInt16LE(404, at.status);
+  bytes[at.family] = 4;
+  bytes[at.minor] = 1;
+  bytes.writeUInt16LE(7, at.head);
+  bytes.writeUInt16LE(query.length, at.queryLength);
+  Buffer.from('00000000000000000000ffff0a000005', 'hex').copy(bytes, at.localAddress);
+  ADDRESS.copy(bytes, at.remoteAddress);
+  bytes.writeUInt16LE(40_000, at.localPort);
+  bytes.writeUInt16LE(80, at.remotePort);
+  bytes.writeUInt32LE(body.length, at.bodyLength);
+  return bytes;
+}
+
 const decode = (bytes: Buffer): CaptureRecord[] => {
   const records: CaptureRecord[] = [];
   expect(decodeBatch(bytes, (item) => records.push(item))).toEqual({ count: records.length, bytes: bytes.length });
@@ -85,6 +111,44 @@ describe('decodeBatch', () => {
       data: Buffer.from('abc'),
     });
     expect(third).toMatchObject({ direction: 'ingress', data: Buffer.alloc(0) });
+  });
+
+  it('decodes what packet files have: heads, exchanges, what is left of them, times', () => {
+    const seen: unknown[] = [];
+    const passed = record({ type: Constants.recordPassed, size: Layout.passed.size });
+    passed.writeBigUInt64LE(1_763_700_000_000_000_000n, Layout.passed.lastUse);
+    passed.writeInt32LE(-5, Layout.passed.clientFirst);
+    passed.writeInt32LE(9, Layout.passed.serviceNext);
+    const bytes = Buffer.concat([
+      head('GET / HTTP/1.1', 7),
+      exchange('?a', 'body'),
+      passed,
+      record({ type: Constants.recordTime, size: Layout.header.size }),
+    ]);
+    decodeBatch(bytes, (item) => {
+      if (item.type === 'head') seen.push(item.number, item.data.toString());
+      else if (item.type === 'exchange') {
+        const { requestTime, status, family, version, head: number, localAddress, localPort, remoteAddress } = item;
+        seen.push(
+          requestTime,
+          status,
+          family,
+          version,
+          number,
+          localAddress,
+          localPort,
+          remoteAddress,
+          item.remotePort,
+        );
+        seen.push(item.batch.toString('latin1', item.queryStart, item.bodyStart));
+        seen.push(item.batch.toString('latin1', item.bodyStart, item.bodyEnd));
+      } else if (item.type === 'passed') {
+        seen.push(item.lastUse, item.clientFirst, item.clientNext, item.serviceFirst, item.serviceNext);
+      } else seen.push(item.type);
+    });
+    const addresses = ['10.0.0.5', 40_000, '100.100.100.200', 80];
+    const ofExchange = [1_763_700_000_122, 404, 4, '1.1', 7, ...addresses, '?a', 'body'];
+    expect(seen).toEqual([7, 'GET / HTTP/1.1', ...ofExchange, 1_763_700_000_000, -5, 0, 0, 9, 'time']);
   });
 
   it('goes on later with what was too much for once', () => {
@@ -121,6 +185,16 @@ describe('decodeBatch', () => {
     ['half a header', packet(Buffer.alloc(0)).subarray(0, 12)],
     ['data beyond the record', broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, Layout.packet.data + 4))],
     ['argv beyond the record', broken((bytes) => bytes.writeUInt16LE(0xffff, Layout.connect.argv), connect('x', 0))],
+    ['a head without room for its number', head('GET / HTTP/1.1', Constants.heads)],
+    ['a head beyond the record', broken((bytes) => bytes.writeUInt32LE(99, Layout.head.data + 4), head('x', 0))],
+    [
+      'a query beyond the record',
+      broken((bytes) => bytes.writeUInt16LE(99, Layout.exchange.queryLength), exchange('?', '')),
+    ],
+    [
+      'a body beyond the record',
+      broken((bytes) => bytes.writeUInt32LE(0xffff_ffff, Layout.exchange.bodyLength), exchange('', 'x')),
+    ],
     ['nine ancestors', connect('x', 9)],
     [
       'an ancestor beyond the record',
@@ -134,8 +208,8 @@ describe('decodeBatch', () => {
   });
 
   it('refuses in no other way, whatever the bytes are', () => {
-    const bases = [connect('curl\0-s\0', 3), packet(Buffer.alloc(40))];
-    const change = fc.record({ base: fc.nat(1), at: fc.nat(120), byte: fc.nat(255), cut: fc.nat(200) });
+    const bases = [connect('curl\0-s\0', 3), packet(Buffer.alloc(40)), head('GET /', 1), exchange('?a', 'b')];
+    const change = fc.record({ base: fc.nat(3), at: fc.nat(120), byte: fc.nat(255), cut: fc.nat(200) });
     fc.assert(
       fc.property(fc.array(change, { maxLength: 6 }), (changes) => {
         const parts = changes.map(({ base, at, byte, cut }) => {

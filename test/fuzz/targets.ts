@@ -7,7 +7,7 @@ import { compileWith } from '../native/support.js';
 const FOLDER = join(packageRoot(), 'test/fuzz');
 
 /** The C that touches bytes from outside, a target each; `seconds` of a run without FUZZ_SECONDS. */
-export const TARGETS = ['frame', 'record', 'packet_file'] as const;
+export const TARGETS = ['frame', 'record', 'packet_file', 'exchanges'] as const;
 export type Target = (typeof TARGETS)[number];
 
 /** The inputs that are kept: each covers code that the others do not. */
@@ -32,6 +32,8 @@ export function compileTarget(target: Target, output: string): string {
     '-O1',
     '-fsanitize=fuzzer,address,undefined',
     '-fno-sanitize-recover=all',
+    // So short that an input reaches across its end.
+    ...(target === 'exchanges' ? ['-DSTRETCH_BYTES=2048'] : []),
   );
 }
 

@@ -49,7 +49,7 @@ int main(void)
 		int64_t used;
 
 		path[strcspn(path, "\n")] = '\0';
-		source = imds_open_pcap_file(path, -1, &endpoint, 1, &error);
+		source = imds_open_pcap_file(path, -1, &endpoint, 1, 0, &error);
 		if (!source) {
 			assert(error.code && error.text[0]);
 			refused++;

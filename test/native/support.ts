@@ -14,6 +14,8 @@ const SOURCES = [
   'ebpf_probe.c',
   'source_pcap.c',
   'source_file.c',
+  'plain_exchange.c',
+  'plain_http.c',
   'route.c',
   'socket_diag.c',
   'early_owner.c',

@@ -5,6 +5,8 @@ import { Conversation, GET, latin1, OK, read, segment } from './support.js';
 
 const POST = (body: string, headers = `Content-Length: ${body.length}\r\n`): string =>
   `POST /b HTTP/1.1\r\n${headers}\r\n${body}`;
+const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n';
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 const CHUNKED = 'Transfer-Encoding: chunked\r\n';
 
 describe('requests', () => {
@@ -312,6 +314,75 @@ describe('connections that were open before', () => {
     const conversation = new Conversation({ handshake: false });
     conversation.server(OK('', '401 No')).client(GET('/a')).server(OK());
     expect(conversation.lines).toEqual(['0 GET /a', '0 200']);
+  });
+});
+
+describe('a response that no request explains', () => {
+  const HIDDEN = GET('/hidden');
+  /** What was told but for the connection's end. */
+  const told = (conversation: Conversation): string[] => conversation.lines.filter((line) => line !== 'ended');
+  const smuggled = GET('/seen', `Content-Length: ${HIDDEN.length}\r\n`) + HIDDEN;
+
+  it('is told of once: a service that reads requests in what we read as a body', () => {
+    const conversation = new Conversation().client(smuggled).server(OK() + OK());
+    expect(told(conversation)).toEqual(['0 GET /seen', '0 200']);
+    conversation.finish();
+    expect(told(conversation)).toEqual(['0 GET /seen', '0 200', '1 unparsed unexplained_response 0']);
+    const again = new Conversation()
+      .client(smuggled)
+      .server(OK() + OK())
+      .server(OK())
+      .server(OK())
+      .finish();
+    expect(told(again)).toEqual(['0 GET /seen', '0 200', '1 unparsed unexplained_response 0']);
+  });
+
+  it('is told of while the connection is open, when nothing can explain it any more', () => {
+    const conversation = new Conversation().client(smuggled).server(OK() + OK());
+    expect(conversation.connection.waiting).toBe(true);
+    conversation.connection.giveUpHoles(conversation.time + HOLE_TIMEOUT_MS);
+    expect(conversation.lines).toHaveLength(2);
+    conversation.connection.giveUpHoles(conversation.time + HOLE_TIMEOUT_MS + 1);
+    expect(conversation.lines.at(-1)).toBe('1 unparsed unexplained_response 0');
+    expect(conversation.connection.waiting).toBe(false);
+    conversation.client(GET('/next')).server(OK()).finish();
+    expect(told(conversation).slice(3)).toEqual(['2 GET /next', '2 200']);
+    expect(conversation.counters.bufferedBytes).toBe(0);
+  });
+
+  it.each<[string, (conversation: Conversation) => Conversation, string[]]>([
+    [
+      '408 to a client that is silent',
+      (one) => one.client(GET('/a')).server(OK()).server(TIMED_OUT),
+      ['0 GET /a', '0 200'],
+    ],
+    ['408 before any request', (one) => one.server(TIMED_OUT), []],
+    ['an answer to half a head', (one) => one.client('GET /a HT').server(OK()), ['0 unparsed non_http 9']],
+    [
+      'a request that was lost',
+      (one) => one.lose('egress', GET('/a')).server(OK()),
+      [`0 unparsed gap ${GET('/a').length}`],
+    ],
+    [
+      'informational ones before the answer',
+      (one) => one.client(GET('/a')).server(CONTINUE + OK()),
+      ['0 GET /a', '0 200'],
+    ],
+  ])('%s is none', (_, talk, lines) => {
+    const conversation = talk(new Conversation());
+    conversation.connection.end(conversation.time);
+    expect(told(conversation)).toEqual(lines);
+  });
+
+  it('is none where the capture has the request later', () => {
+    const conversation = new Conversation();
+    const request = conversation.make('egress', GET('/a'));
+    const response = conversation.make('ingress', OK());
+    expect(told(conversation.deliver(response, request).finish())).toEqual(['0 GET /a', '0 200']);
+  });
+
+  it('is none of a connection whose beginning was not seen', () => {
+    expect(told(new Conversation({ handshake: false }).server(OK()).finish())).toEqual([]);
   });
 });
 

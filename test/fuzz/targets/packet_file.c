@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fd = memfd_create("input", 0);
 	MUST(fd >= 0 && ftruncate(fd, 0) == 0);
 	MUST(pwrite(fd, data, size, 0) == (ssize_t)size && lseek(fd, 0, SEEK_SET) == 0);
-	source = imds_open_pcap_file(NULL, fd, ENDPOINTS, ENDPOINT_COUNT, &error);
+	source = imds_open_pcap_file(NULL, fd, ENDPOINTS, ENDPOINT_COUNT, 0, &error);
 	if (!source) {
 		MUST(error.code != 0 && error.text[0] != '\0');
 		return 0;
