@@ -17,6 +17,7 @@
 
 #define RAW_BYTES (128 * 1024)
 #define PLAIN_BYTES (256 * 1024)
+#define PAUSE_MS 10
 /* Decompression needs this much memory at most; zstd's own default, which files made with --long=28 and up exceed. */
 #define ZSTD_WINDOW_LOG 27
 
@@ -100,8 +101,8 @@ static bool wait_for_bytes(struct imds_input *input)
 		{ .fd = input->fd, .events = POLLIN },
 	};
 
-	/* Whoever holds something back hands it on before the wait. */
-	if (input->waits && input->on_wait && poll(fds, 2, 0) == 0)
+	/* Whoever holds something back hands it on before a longer wait: one that writes as fast as it can has pauses, too. */
+	if (input->waits && input->on_wait && poll(fds, 2, PAUSE_MS) == 0)
 		input->on_wait(input->on_wait_argument);
 	do {
 		if (poll(fds, input->waits ? 2 : 1, input->waits ? -1 : 0) < 0 && errno != EINTR)

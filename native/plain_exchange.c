@@ -823,7 +823,7 @@ static bool give_on(struct imds_fold *fold, uint32_t cut)
 	while (count > 0 && fold->packets[count - 1].at >= cut)
 		count--;
 	settle(fold, cut);
-	done = put_packets(fold, count) && put_out(fold);
+	done = put_packets(fold, count);
 	drop(fold, count, cut);
 	if (fold->free_heads == 0)
 		free_heads(fold);
@@ -832,7 +832,7 @@ static bool give_on(struct imds_fold *fold, uint32_t cut)
 
 bool imds_fold_flush(struct imds_fold *fold)
 {
-	return give_on(fold, fold->used);
+	return give_on(fold, fold->used) && put_out(fold);
 }
 
 static bool is_full(const struct imds_fold *fold, const struct imds_packet *record)
@@ -847,12 +847,12 @@ bool imds_fold_add(struct imds_fold *fold, const struct imds_packet *record, con
 	struct packet *added;
 
 	/* What is known of a connection by the times of its packets holds while these go on. */
-	if (steps_back && !imds_fold_flush(fold))
+	if (steps_back && !give_on(fold, fold->used))
 		return false;
 	/* The part of which nothing more is to be known; all of it, should a record need more room than that. */
 	if (is_full(fold, record) && !give_on(fold, find_cut(fold)))
 		return false;
-	if (is_full(fold, record) && !imds_fold_flush(fold))
+	if (is_full(fold, record) && !give_on(fold, fold->used))
 		return false;
 	added = &fold->packets[fold->packet_count++];
 	memset(added, 0, sizeof(*added));

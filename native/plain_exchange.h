@@ -3,9 +3,10 @@
  * Of most connections in a packet file every packet is as expected: SYN, SYN and ACK, a segment that is a request, one that is its
  * response, and the ends. This stage gives each of them on as one record, and all other packets as they are.
  *
- * It works on the records of a stretch of the file at a time, all of a connection or none: what begins before the stretch or
- * ends behind it, and what is in any way unusual (an order, a number, a flag, a second request, a packet that was cut), stays as
- * it is. What src/ makes of the records is what it makes of the packets, in the same order.
+ * It keeps a stretch of the file, and gives on its older half when that is full: all of a connection or nothing is told of as a
+ * whole. What takes longer than half a stretch or 0.9 s, and what is in any way unusual (an order, a number, a flag, a second
+ * request, a packet that was cut), stays as it is. What src/ makes of the records is what it makes of the packets, in the same
+ * order: hence the times of packets at which it would do something, and what is left of connections of which late packets come.
  */
 #ifndef IMDS_PLAIN_EXCHANGE_H
 #define IMDS_PLAIN_EXCHANGE_H

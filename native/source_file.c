@@ -19,7 +19,7 @@
 
 #define QUEUE_BYTES (1024 * 1024)
 /* No record waits for longer than it takes to read so many packets of whomever. */
-#define HELD_FRAMES 16384
+#define HELD_FRAMES 65536
 
 struct file_source {
 	struct imds_input *input;

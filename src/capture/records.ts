@@ -1,5 +1,5 @@
 import { captureError } from '../errors.js';
-import { formatAddress } from './addresses.js';
+import { DecodedConnect, DecodedProcess } from './connect-record.js';
 import { DecodedExchange, decodedPassed } from './exchange-record.js';
 import { Constants, Layout } from './layout.js';
 import { DecodedPacket } from './packet-record.js';
@@ -8,7 +8,6 @@ import type {
   ConnectRecord,
   ExchangeRecord,
   HeadRecord,
-  KernelProcess,
   PacketRecord,
   PassedRecord,
   ProcessRecord,
@@ -68,32 +67,9 @@ const malformed = (what: string) =>
 
 function decodeConnect(batch: Buffer, start: number, length: number): ConnectRecord {
   const bytes = batch.subarray(start, start + length);
-  const at = Layout.connect;
-  const count = bytes[at.ancestorCount]!;
-  if (count > Constants.ancestors || at.ancestors + count * Layout.process.size > length) {
-    throw malformed(`${count} ancestors in ${length} bytes`);
-  }
-  const ancestors: KernelProcess[] = [];
-  for (let i = 0; i < count; i++) ancestors.push(processAt(bytes, at.ancestors + i * Layout.process.size));
-  return {
-    type: 'connect',
-    time: time(bytes),
-    cookie: bytes.readBigUInt64LE(at.cookie),
-    family: bytes[at.family] === 4 ? 4 : 6,
-    remoteAddress: formatAddress(bytes, at.remoteAddress),
-    remotePort: bytes.readUInt16LE(at.remotePort),
-    process: processAt(bytes, at.process),
-    uid: bytes.readUInt32LE(at.uid),
-    gid: bytes.readUInt32LE(at.gid),
-    cgroupId: bytes.readBigUInt64LE(at.cgroupId),
-    netns: bytes.readUInt32LE(at.netns),
-    argv: spanAt(bytes, at.argv),
-    argvTruncated: hasFlag(bytes, Constants.flagArgvTruncated),
-    executable: spanAt(bytes, at.executable),
-    cgroupPath: spanAt(bytes, at.cgroup),
-    cgroupV1Path: spanAt(bytes, at.cgroupV1),
-    ancestors,
-  };
+  const contradiction = DecodedConnect.contradiction(bytes);
+  if (contradiction !== undefined) throw malformed(contradiction);
+  return new DecodedConnect(bytes, time(bytes));
 }
 
 function decodeProcess(batch: Buffer, start: number, length: number): ProcessRecord {
@@ -101,7 +77,7 @@ function decodeProcess(batch: Buffer, start: number, length: number): ProcessRec
   return {
     type: 'process',
     time: time(bytes),
-    process: processAt(bytes, Layout.ancestor.process),
+    process: new DecodedProcess(bytes, Layout.ancestor.process),
     argv: spanAt(bytes, Layout.ancestor.argv),
     argvTruncated: hasFlag(bytes, Constants.flagArgvTruncated),
   };
@@ -178,16 +154,6 @@ const time = (bytes: Buffer): number =>
 
 function hasFlag(bytes: Buffer, flag: number): boolean {
   return (bytes.readUInt16LE(Layout.header.flags) & flag) !== 0;
-}
-
-function processAt(bytes: Buffer, at: number): KernelProcess {
-  const comm = bytes.subarray(at + Layout.process.comm, at + Layout.process.size);
-  const end = comm.indexOf(0);
-  return {
-    pid: bytes.readUInt32LE(at + Layout.process.pid),
-    startBootNs: bytes.readBigUInt64LE(at + Layout.process.start),
-    comm: end < 0 ? comm : comm.subarray(0, end),
-  };
 }
 
 function spanAt(bytes: Buffer, at: number): Buffer {

@@ -50,6 +50,11 @@ export interface ConnectRecord {
   cgroupV1Path: Buffer;
   /** Parent first, at most 8. */
   ancestors: KernelProcess[];
+  /**
+   * The bytes of all that is said here of the process: where another record has the same, it has the same `process`, `uid`, `netns`,
+   * `argv`, `executable`, paths and `ancestors`.
+   */
+  readonly who?: Buffer;
 }
 
 /** Arguments of a process that is an ancestor of a connecting one, remembered by the kernel since its exec; sent once. */

@@ -29,6 +29,8 @@ export class LearnedSecrets {
   readonly #words = new Map<string, LearnedWord>();
   readonly #beginnings = new Map<string, true>();
   #version = 0;
+  /** Hash of the word that was seen last: as a rule the next request has it as well, and nothing is to be remembered. */
+  #last = '';
 
   get size(): number {
     return this.#words.size;
@@ -45,6 +47,8 @@ export class LearnedSecrets {
       const word = match[0];
       if (!isLearnable(word)) continue;
       const hashed = this.#hash(word);
+      if (hashed === this.#last) continue;
+      this.#last = hashed;
       let learned = this.#words.get(hashed);
       if (learned === undefined) {
         learned = { length: word.length, beginning: this.#hash(`^${word.slice(0, MIN_LENGTH)}`) };

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
+import { FlowIndex, type FlowKey } from '../wire/flow-index.js';
 import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
@@ -88,6 +89,8 @@ interface Described {
   ancestors: readonly KnownProcess[];
   /** /proc had to add to what the kernel said, and this was at (ms of the monotonic clock). */
   completedAt?: number;
+  /** Of a process that has connected twice: the last record, where that says all that the kernel can say. */
+  who?: { bytes: Buffer; argvTruncated: boolean };
 }
 
 /**
@@ -103,10 +106,11 @@ export class Attributor {
   readonly #searches: WorkBudget;
   readonly #processes: ProcessTable;
   readonly #sockets: SocketOwners;
-  readonly #connections = new LruMap<bigint | string, Described>(
+  readonly #connections = new LruMap<FlowKey, Described>(
     LIMITS.connections.entries,
     LIMITS.connections.bytes,
     SHARED_BYTES,
+    new FlowIndex(),
   );
   readonly #clients = new LruMap<number, Described>(LIMITS.clients.entries, LIMITS.clients.bytes, OWN_BYTES);
   readonly #cgroups = new LruMap<string, Place>(LIMITS.cgroups.entries, LIMITS.cgroups.bytes, OWN_BYTES);
@@ -138,7 +142,7 @@ export class Attributor {
 
   /** Remembers who connected. Reads what is missing from /proc at once: a short-lived process is gone a moment later. */
   onConnect(record: ConnectRecord): void {
-    this.#connections.set(record.cookie, this.#describeConnect(record));
+    this.#connections.set(keyOfCookie(record.cookie), this.#describedBefore(record) ?? this.#describeConnect(record));
   }
 
   /** Remembers the arguments of a program that may turn out to be an ancestor. */
@@ -174,6 +178,14 @@ export class Attributor {
     this.#sockets.close();
   }
 
+  /** The description of a record that says the same of its process as the last one: nearly every one does. */
+  #describedBefore({ process, who, argvTruncated }: ConnectRecord): Described | undefined {
+    const before = this.#clients.get(process.pid);
+    if (who === undefined || before?.who === undefined || !isFresh(before)) return undefined;
+    if (argvTruncated !== before.who.argvTruncated || !who.equals(before.who.bytes)) return undefined;
+    return before.ancestors.every((ancestor) => this.#processes.isStill(ancestor)) ? before : undefined;
+  }
+
   #describeConnect(record: ConnectRecord): Described {
     const started = this.#startOf(record);
     const client: Client = {
@@ -198,7 +210,10 @@ export class Attributor {
       ancestors.push(...this.#processes.ancestorsFromProc(started.parentPid, client.startTicks, LIMITS.ancestors));
     }
     const before = this.#clients.get(client.pid);
-    if (before !== undefined && isSame(before, client, ancestors)) return before;
+    if (before !== undefined && isSame(before, client, ancestors)) {
+      if (record.process.startBootNs !== 0n) keepWho(before, record);
+      return before;
+    }
 
     const complete =
       client.argv !== '' && !client.truncated && client.executable !== '' && `${client.v2}${client.v1}` !== '';
@@ -320,7 +335,8 @@ export class Attributor {
     describeProgram(process, full, full.executable);
     const paths = client.executable.length + client.v2.length + client.v1.length;
     const attribution = detail === undefined ? { how, process } : { how, detail, process };
-    const own = 1000 + client.argv.length + 3 * paths + summaryBytes(process);
+    // Client's texts twice: as they are compared, and as they were in the record.
+    const own = 1300 + 2 * client.argv.length + 4 * paths + summaryBytes(process);
     const bytes = ancestors.reduce((sum, ancestor) => sum + ancestor.bytes, own);
     return { attribution, client, ancestors, bytes, connections: 0 };
   }
@@ -374,12 +390,31 @@ const NOBODY: Client = {
 
 const CLIENT_FIELDS = Object.keys(NOBODY) as (keyof Client)[];
 
-const keyOfFlow = (flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): bigint | string =>
-  flow.cookie !== 0n ? flow.cookie : `${flow.localAddress} ${flow.localPort} ${flow.remoteAddress} ${flow.remotePort}`;
+const keyOfFlow = (flow: Pick<FlowIdentity, 'cookie'> & SocketAddresses): FlowKey =>
+  flow.cookie !== 0n
+    ? keyOfCookie(flow.cookie)
+    : `${flow.localAddress} ${flow.localPort} ${flow.remoteAddress} ${flow.remotePort}`;
+
+/** Cookies are counted from 1, so that nearly all are exact as a number. */
+const keyOfCookie = (cookie: bigint): FlowKey => (cookie <= MAX_EXACT ? Number(cookie) : cookie);
+const MAX_EXACT = BigInt(Number.MAX_SAFE_INTEGER);
+
+/** Only of a process that connects again: most do once. */
+function keepWho(described: Described, { who, argvTruncated }: ConnectRecord): void {
+  if (who === undefined) return;
+  // Not a piece of Node's pool: that would stay as a whole.
+  const bytes = Buffer.allocUnsafeSlow(who.length);
+  who.copy(bytes);
+  described.who = { bytes, argvTruncated };
+}
+
+/** What /proc added, if anything, was added just now. */
+const isFresh = ({ completedAt }: Described): boolean =>
+  completedAt === undefined || performance.now() - completedAt < FRESH_MS;
 
 /** Whether a description still holds: the kernel says the same, and what /proc added was added just now. */
 function isSame(before: Described, client: Client, ancestors: readonly KnownProcess[]): boolean {
-  if (before.completedAt !== undefined && performance.now() - before.completedAt >= FRESH_MS) return false;
+  if (!isFresh(before)) return false;
   if (before.ancestors.length !== ancestors.length) return false;
   return (
     ancestors.every((ancestor, i) => ancestor === before.ancestors[i]) &&

@@ -5,10 +5,18 @@ export interface Weight<V> {
 }
 
 interface Entry<K, V> {
-  readonly key: K;
+  key: K;
   value: V;
   older: Entry<K, V> | undefined;
   newer: Entry<K, V> | undefined;
+}
+
+/** Finds the entries of an LruMap; a Map, or what serves its keys better. */
+export interface Index<K, E> {
+  readonly size: number;
+  get(key: K): E | undefined;
+  set(key: K, entry: E): unknown;
+  delete(key: K): unknown;
 }
 
 /**
@@ -19,7 +27,7 @@ interface Entry<K, V> {
  * and put in again leaves a hole in its bucket, so that a key often used would cost a walk over thousands of holes.
  */
 export class LruMap<K, V> {
-  readonly #entries = new Map<K, Entry<K, V>>();
+  readonly #entries: Index<K, Entry<K, V>>;
   #oldest: Entry<K, V> | undefined;
   #newest: Entry<K, V> | undefined;
   #bytes = 0;
@@ -28,7 +36,10 @@ export class LruMap<K, V> {
     private readonly maxEntries: number,
     private readonly maxBytes: number,
     private readonly weight: Weight<V>,
-  ) {}
+    entries: Index<K, Entry<K, V>> = new Map(),
+  ) {
+    this.#entries = entries;
+  }
 
   get size(): number {
     return this.#entries.size;
@@ -48,10 +59,17 @@ export class LruMap<K, V> {
   }
 
   set(key: K, value: V): void {
-    let entry = this.#entries.get(key);
+    let entry: Entry<K, V> | undefined = this.#entries.get(key);
     this.#bytes += this.weight.take(value);
     if (entry === undefined) {
-      entry = { key, value, older: undefined, newer: undefined };
+      // The one that has to go makes room, and lends what it was kept in: a full map makes nothing new.
+      entry = this.#entries.size >= this.maxEntries ? this.#remove(this.#oldest!) : undefined;
+      if (entry === undefined) {
+        entry = { key, value, older: undefined, newer: undefined };
+      } else {
+        entry.key = key;
+        entry.value = value;
+      }
       this.#entries.set(key, entry);
     } else {
       this.#bytes -= this.weight.giveBack(entry.value);
@@ -59,17 +77,19 @@ export class LruMap<K, V> {
       this.#unlink(entry);
     }
     this.#append(entry);
-    while (this.#entries.size > this.maxEntries || (this.#bytes > this.maxBytes && this.#entries.size > 1)) {
-      this.delete(this.#oldest!.key);
-    }
+    while (this.#bytes > this.maxBytes && this.#entries.size > 1) this.#remove(this.#oldest!);
   }
 
   delete(key: K): void {
     const entry = this.#entries.get(key);
-    if (entry === undefined) return;
-    this.#entries.delete(key);
+    if (entry !== undefined) this.#remove(entry);
+  }
+
+  #remove(entry: Entry<K, V>): Entry<K, V> {
+    this.#entries.delete(entry.key);
     this.#unlink(entry);
     this.#bytes -= this.weight.giveBack(entry.value);
+    return entry;
   }
 
   #unlink(entry: Entry<K, V>): void {

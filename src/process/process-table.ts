@@ -107,6 +107,11 @@ export class ProcessTable {
     return this.#remember(key, NO_PROGRAM, false, checkedAt);
   }
 
+  /** Whether `ancestor` would give this very entry again. */
+  isStill(known: KnownProcess): boolean {
+    return this.#processes.get(known.pid) === known && this.#isCurrent(known);
+  }
+
   /** The processes above one, parent first, according to /proc as it is now. */
   ancestorsFromProc(parentPid: number, childStartTicks: number, limit: number): KnownProcess[] {
     const chain: KnownProcess[] = [];

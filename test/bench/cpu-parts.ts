@@ -3,7 +3,7 @@ import { SourceMap } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Field } from './field.js';
-import { type ThreadTime, threadTimes } from './proc.js';
+import { programNanoseconds, type ThreadTime, threadTimes } from './proc.js';
 import { atMost, median, type Row } from './rows.js';
 import { losses, startTraced } from './traced.js';
 
@@ -30,27 +30,33 @@ const NATIVE = 'native, V8';
 /** Which threads of Node there are at the start, in order: its own, then V8's helpers (node/src/node_platform.cc). */
 const V8_THREADS = 4;
 
+/** V8 compiles for so long, give or take. */
+const FIRST = 5_000;
+
 /**
- * What a request costs, a connection each at full speed: in all, by thread, and by part of the program on the main thread. The last
- * comes from a run of its own under V8's profiler, as shares of the main thread's time.
+ * What a request costs, a connection each at full speed: the first, while V8 still compiles, and then in all, by thread, by part of
+ * the program on the main thread, and in the kernel, where the programs at the hooks run for the client. The last two come from a run
+ * of its own: the parts, under V8's profiler, as shares of the main thread's time.
  */
 export async function cpuParts(field: Field, rounds: number, requests: number): Promise<Row[]> {
+  const first: number[] = [];
   const whole: number[] = [];
+  const kernel: number[] = [];
   const threads = new Map<string, number[]>();
   const parts = new Map<string, number[]>();
   const lost = new Set<string>();
   for (let round = 0; round < rounds; round++) {
-    const time = await traceLoad(field, requests, undefined, lost);
-    const sum = [...time.values()].reduce((total, us) => total + us, 0);
-    whole.push(sum);
-    for (const [thread, us] of time) push(threads, thread, us);
-    const main = time.get(MAIN)!;
+    const time = await traceLoad(field, requests, lost);
     const folder = mkdtempSync(join(tmpdir(), 'imds-profile-'));
     try {
-      await traceLoad(field, requests, folder, lost);
-      const shares = sharesOf(folder);
+      const profiled = await traceLoad(field, requests, lost, folder);
+      kernel.push(profiled.kernel);
+      first.push(sum(time.first) + profiled.kernel);
+      whole.push(sum(time.later) + profiled.kernel);
+      for (const [thread, us] of time.later) push(threads, thread, us);
+      const shares = sharesOf(folder, profiled.laterFrom);
       for (const part of [...PLACES.map(([name]) => name), GARBAGE, NATIVE])
-        push(parts, part, main * (shares.get(part) ?? 0));
+        push(parts, part, time.later.get(MAIN)! * (shares.get(part) ?? 0));
     } finally {
       rmSync(folder, { recursive: true });
     }
@@ -64,7 +70,13 @@ export async function cpuParts(field: Field, rounds: number, requests: number): 
   });
   const note = [...lost].join(', ');
   return [
-    { ...row('all', whole), goal: atMost(GOAL_US, median(whole), `<= ${GOAL_US} us`), ...(note !== '' && { note }) },
+    { ...row(`the first ${FIRST.toLocaleString('en-US')}`, first), yardstick: 'all, from then on' },
+    {
+      ...row(`all, from then on (${requests.toLocaleString('en-US')})`, whole),
+      goal: atMost(GOAL_US, median(whole), `<= ${GOAL_US} us`),
+      ...(note !== '' && { note }),
+    },
+    row('programs in the kernel', kernel),
     ...[...threads].map(([name, values]) => row(name, values)),
     ...[...parts].map(([name, values]) => row(`${MAIN}: ${name}`, values)),
   ];
@@ -72,22 +84,50 @@ export async function cpuParts(field: Field, rounds: number, requests: number): 
 
 const MAIN = 'main thread';
 
-/** Microseconds a request, by kind of thread. */
-async function traceLoad(
-  field: Field,
-  requests: number,
-  profileFolder: string | undefined,
-  lost: Set<string>,
-): Promise<Map<string, number>> {
+const sum = (times: ReadonlyMap<string, number>): number => [...times.values()].reduce((total, us) => total + us, 0);
+
+/** Microseconds a request. */
+interface Load {
+  /** By kind of thread. */
+  first: Map<string, number>;
+  later: Map<string, number>;
+  /** When those began, in microseconds of the monotonic clock. */
+  laterFrom: number;
+  /** In the programs at the hooks; 0 where it was not measured. */
+  kernel: number;
+}
+
+/** With a folder for V8's profile the kernel measures its programs as well, which takes time. */
+async function traceLoad(field: Field, requests: number, lost: Set<string>, profileFolder?: string): Promise<Load> {
   const profiled = ['--cpu-prof', `--cpu-prof-interval=${SAMPLE_US}`, `--cpu-prof-dir=${profileFolder}`];
-  const traced = await startTraced({
-    ...(profileFolder !== undefined && { wrap: ([node, ...rest]) => [node!, ...profiled, ...rest] }),
-  });
-  const before = threadTimes(traced.pid);
-  await field.request({ workers: WORKERS, count: requests / WORKERS, perConnection: 1, rate: 0 });
-  await traced.settled();
-  const after = threadTimes(traced.pid);
-  for (const loss of losses(await traced.stop(), requests)) lost.add(loss);
+  const measured = profileFolder === undefined ? undefined : await field.hold('stats');
+  try {
+    const traced = await startTraced({
+      ...(profileFolder !== undefined && { wrap: ([node, ...rest]) => [node!, ...profiled, ...rest] }),
+    });
+    const ask = async (count: number): Promise<Map<string, number>> => {
+      const before = threadTimes(traced.pid);
+      await field.request({ workers: WORKERS, count: count / WORKERS, perConnection: 1, rate: 0 });
+      await traced.settled();
+      return perRequest(before, threadTimes(traced.pid), count);
+    };
+    const first = await ask(FIRST);
+    const laterFrom = Number(process.hrtime.bigint() / 1000n);
+    const before = programNanoseconds(traced.pid);
+    const later = await ask(requests);
+    const kernel = (programNanoseconds(traced.pid) - before) / 1000 / requests;
+    for (const loss of losses(await traced.stop(), FIRST + requests)) lost.add(loss);
+    return { first, later, laterFrom, kernel };
+  } finally {
+    await measured?.end();
+  }
+}
+
+function perRequest(
+  before: readonly ThreadTime[],
+  after: readonly ThreadTime[],
+  requests: number,
+): Map<string, number> {
   const of = new Map<string, number>();
   for (const [i, thread] of after.entries()) {
     const had = before.find(({ id }) => id === thread.id)?.nanoseconds ?? 0;
@@ -113,23 +153,27 @@ interface CallFrame {
 }
 
 interface Profile {
+  /** Microseconds of the monotonic clock. */
+  startTime: number;
   nodes: { id: number; callFrame: CallFrame }[];
   samples: number[];
   timeDeltas: number[];
 }
 
-/** Of the time that the main thread was busy. */
-function sharesOf(folder: string): Map<string, number> {
+/** Of the time that the main thread was busy, from then on. */
+function sharesOf(folder: string, from: number): Map<string, number> {
   const [file] = readdirSync(folder);
   if (file === undefined) throw new Error('Node wrote no profile');
   const profile = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Profile;
   const parts = new Map(profile.nodes.map(({ id, callFrame }) => [id, partOf(callFrame)]));
   const times = new Map<string, number>();
   let busy = 0;
+  let now = profile.startTime;
   for (const [i, id] of profile.samples.entries()) {
     const part = parts.get(id);
-    if (part === undefined) continue;
     const us = Math.max(profile.timeDeltas[i]!, 0);
+    now += us;
+    if (part === undefined || now < from) continue;
     busy += us;
     times.set(part, (times.get(part) ?? 0) + us);
   }

@@ -42,7 +42,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   start: { rounds: [3, 9], run: (_field, rounds) => startTime(rounds) },
   'moderate-pace': { rounds: [1, 3], requests: [150, 500], run: moderatePace },
   'full-speed': { rounds: [1, 3], requests: [5_000, 20_000], run: fullSpeed },
-  'cpu-parts': { rounds: [1, 3], requests: [10_000, 20_000], run: cpuParts },
+  'cpu-parts': { rounds: [1, 3], requests: [20_000, 100_000], run: cpuParts },
   ramp: { rounds: [1, 3], requests: [2, 5], run: ramp },
   burst: { rounds: [1, 3], requests: [40_000, 320_000], run: burst },
   growth: { rounds: [1, 3], requests: [4_000, 10_000], run: growth },

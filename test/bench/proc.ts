@@ -56,16 +56,31 @@ const CGROUP_SKB = 8;
 
 /** What the packet programs that a process holds have run so far, while something had the kernel measure it. */
 export function packetProgramRuns(pid: number): ProgramRuns {
-  const runs = { nanoseconds: 0, count: 0 };
+  const packets = heldPrograms(pid).filter(({ type }) => type === CGROUP_SKB);
+  return {
+    nanoseconds: packets.reduce((sum, { nanoseconds }) => sum + nanoseconds, 0),
+    count: packets.reduce((sum, { count }) => sum + count, 0),
+  };
+}
+
+/** The same of all its programs, in time. */
+export const programNanoseconds = (pid: number): number =>
+  heldPrograms(pid).reduce((sum, { nanoseconds }) => sum + nanoseconds, 0);
+
+interface HeldProgram extends ProgramRuns {
+  type: number;
+}
+
+function heldPrograms(pid: number): HeldProgram[] {
+  const programs = new Map<number, HeldProgram>();
   const folder = `/proc/${pid}/fdinfo`;
   for (const fd of readdirSync(folder)) {
     const info = readIfThere(`${folder}/${fd}`);
     const of = (name: string): number => Number(new RegExp(`^${name}:\\s*(\\d+)$`, 'm').exec(info)?.[1]);
-    if (of('prog_type') !== CGROUP_SKB) continue;
-    runs.nanoseconds += of('run_time_ns');
-    runs.count += of('run_cnt');
+    if (Number.isNaN(of('prog_type'))) continue;
+    programs.set(of('prog_id'), { type: of('prog_type'), nanoseconds: of('run_time_ns'), count: of('run_cnt') });
   }
-  return runs;
+  return [...programs.values()];
 }
 
 /** A descriptor may have been closed since the folder was read. */

@@ -92,7 +92,11 @@ function copyBuffers(value: unknown): unknown {
   if (Buffer.isBuffer(value)) return Buffer.from(value);
   if (Array.isArray(value)) return value.map(copyBuffers);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, copyBuffers(part)]));
+  const names = new Set(Object.keys(value));
+  // What is read when asked for is not the object's own.
+  const { constructor: _, ...getters } = Object.getOwnPropertyDescriptors(Object.getPrototypeOf(value) as object);
+  for (const [name, { get }] of Object.entries(getters)) if (get !== undefined && name !== '__proto__') names.add(name);
+  return Object.fromEntries([...names].map((name) => [name, copyBuffers((value as Record<string, unknown>)[name])]));
 }
 
 /** Reads until nothing has come for `quietMs`. */
