@@ -57,8 +57,7 @@ function makeFor(arch) {
 
   const library = buildLibrary({ root, arch, target, cache, work: join(work, 'native') });
   const dist = join(work, 'dist');
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  run(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--sourceMap', 'false', '--outDir', dist], { cwd: root });
+  run(process.execPath, [join(root, 'native/bundle.mjs'), '--packaged', dist]);
   const packages = productionPackages(lock, arch);
   const runtime = { ...target.node, license: 'MIT' };
   const bom = billOfMaterials(product, [...packages, runtime], library.libraries, epoch);

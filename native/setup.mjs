@@ -198,4 +198,8 @@ if (forTests) unpackTools();
 // Not `npm ci`: it refuses a lock file where the registry lacked another platform's optional package, which a mirror may.
 step('node_modules/.package-lock.json', ['package-lock.json'], ['install', '--no-save', '--no-audit', '--no-fund']);
 step('build/Release/imds_capture.so', ['native', 'binding.gyp'], ['run', '--silent', 'build:native']);
-step('dist/cli/main.js', ['src', 'tsconfig.json', 'tsconfig.build.json'], ['run', '--silent', 'build:ts']);
+step(
+  'dist/cli/main.js',
+  ['src', 'tsconfig.json', 'tsconfig.build.json', 'native/bundle.mjs'],
+  ['run', '--silent', 'build:ts'],
+);

@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { ownPackage } from './package-root.js';
 
 /** Version of this package, from its package.json. */
-export const version: string = (
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
+export const version: string = ownPackage().version;

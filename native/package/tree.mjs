@@ -61,7 +61,8 @@ function launcher(main) {
   if (options === undefined) throw new Error('dist/cli/main.js has no first line that says how Node is to be started');
   return `#!/bin/sh
 # Works from wherever the folder lies, also through a link.
-home=$(dirname "$(readlink -f "$0")")
+self=$(readlink -f "$0")
+home=\${self%/*}
 # Settings meant for other Node.js programs are none of the tracer's.
 unset NODE_OPTIONS NODE_PATH
 exec "$home/bin/node" ${options} "$home/dist/cli/main.js" "$@"
@@ -84,7 +85,7 @@ function normaliseModes(path) {
 /**
  * Lays out a package in the empty folder `to`.
  * @param {string} library path of the native library
- * @param {string} dist folder of the compiled TypeScript
+ * @param {string} dist folder of the program
  * @param {string} bom the bill of materials
  * @param {{ name: string, copyright: string }[]} libraries linked into the native library, with their copyright files
  */

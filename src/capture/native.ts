@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import koffi, { type LibraryHandle } from 'koffi';
 import { captureError } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 import { ABI_VERSION } from './layout.js';
 
 /** A source of the native module; only passed back to it. */
@@ -49,13 +49,6 @@ let loaded: NativeModule | undefined;
 export function nativeModule(): NativeModule {
   loaded ??= load(join(packageRoot(), LIBRARY));
   return loaded;
-}
-
-/** Folder of our package.json: wherever the compiled code lies, the nearest above it. */
-export function packageRoot(): string {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  while (!isThere(join(directory, 'package.json')) && directory !== '/') directory = dirname(directory);
-  return directory;
 }
 
 /**

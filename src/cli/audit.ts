@@ -8,11 +8,10 @@ import { auditText } from '../audit/text.js';
 import type { AuditResult, AuditVerdict, InventoryEntry } from '../audit/types.js';
 import { ExitCode, type ExitStatus, messageOf } from '../errors.js';
 import { takeInventory } from '../inventory/take.js';
-import { type Lab, startLab } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
 import { LiveSession } from '../live.js';
 import type { EventContext } from '../output/context.js';
 import { escapeJson, escapeText } from '../output/escape.js';
-import { EvidenceDump } from '../output/evidence/dump.js';
 import { duration } from '../output/figures.js';
 import { LearnedSecrets } from '../output/learned.js';
 import { LogFiles } from '../output/logs.js';
@@ -21,8 +20,9 @@ import type { EventSink } from '../output/sink.js';
 import { inColour } from '../output/terminal.js';
 import { renderHtml } from '../report/html.js';
 import { version } from '../version.js';
+import { openEvidence } from './evidence.js';
 import { hostContext } from './host.js';
-import { LAB_PAUSE_MS, LAB_UNSEEN } from './lab.js';
+import { LAB_PAUSE_MS, LAB_UNSEEN, startLab } from './lab.js';
 import { type AuditOptions, addAuditOptions, resolveAuditOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
 
@@ -128,8 +128,7 @@ async function traceFor(
     process.stderr.write(`imds-tracer: ${escapeText(text)}\n`);
   };
   const logs = new LogFiles(options.logDir, context, options.logRotation, options.format, say);
-  const evidence =
-    options.evidence === undefined ? undefined : new EvidenceDump(options.evidence, learned, undefined, say);
+  const evidence = await openEvidence(options.evidence, learned, say);
   const sinks: EventSink[] = [
     logs,
     state.sink((client, path) => view?.finding(client, path)),

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { Command, Option } from 'commander';
 import { PROVIDER_NAMES } from '../imds/providers.js';
 import type { ProviderName } from '../imds/types.js';
-import { type Lab, startLab } from '../lab/lab.js';
+import type { Lab, LabOptions } from '../lab/lab.js';
 import type { ServiceMode } from '../lab/service.js';
 import { stopOnSignal } from './signals.js';
 import { parseDuration } from './values.js';
@@ -18,6 +18,9 @@ interface LabCommandOptions {
 export const LAB_PAUSE_MS = 3_000;
 /** Said where the lab runs beside a capture that can't see it. */
 export const LAB_UNSEEN = "libpcap sees the tracer's own network namespace only, so the lab's requests will not appear";
+
+/** Loaded when it is needed: hardly a tracer runs with it. */
+export const startLab = async (options: LabOptions): Promise<Lab> => (await import('../lab/lab.js')).startLab(options);
 
 export function labCommand(): Command {
   return new Command('lab')

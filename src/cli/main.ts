@@ -10,7 +10,7 @@ import { version } from '../version.js';
 /** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
 const EXIT_INTERNAL = 70;
 
-/** In the order of the help. Loaded when needed: all of them together take longer than a small file's replay. */
+/** In the order of the help. Loaded when needed: all of them together take as long as a small file's replay. */
 const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['trace', async () => (await import('./trace.js')).traceCommand()],
   ['audit', async () => (await import('./audit.js')).auditCommand()],
@@ -22,9 +22,11 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['service', async () => (await import('./service.js')).serviceCommand()],
 ]);
 
+const VERSION_OPTIONS = ['-V', '--version'];
+
 const program = new Command('imds-tracer')
   .description('Finds every process that asks the cloud metadata service without a session token.')
-  .version(version, '-V, --version')
+  .version(version, VERSION_OPTIONS.join(', '))
   .showHelpAfterError('(imds-tracer --help, or imds-tracer COMMAND --help, lists what there is)')
   .exitOverride()
   .addHelpText(
@@ -47,13 +49,18 @@ Exit status: 0 done, 1 an audit or inventory found who goes without a token, 2 w
 
 async function run(): Promise<void> {
   const [, , first = ''] = process.argv;
-  const asked = COMMANDS.get(first);
-  // Without a command it is the help that is asked for, or a mistake: both name all of them.
-  for (const load of asked === undefined ? COMMANDS.values() : [asked]) {
-    program.addCommand((await load()).copyInheritedSettings(program));
-  }
+  for (const load of needed(first)) program.addCommand((await load()).copyInheritedSettings(program));
   escapeErrors(program);
   await program.parseAsync();
+}
+
+/** What must be loaded to understand a command line that begins with this. */
+function needed(first: string): Iterable<() => Promise<Command>> {
+  const asked = COMMANDS.get(first);
+  if (asked !== undefined) return [asked];
+  if (VERSION_OPTIONS.includes(first)) return [];
+  // It is the help that is asked for, or a mistake: both name all commands.
+  return COMMANDS.values();
 }
 
 /** Commander repeats arguments as they are, and an argument can be a file's name that somebody else chose. */

@@ -24,6 +24,7 @@ import type { TracerEvent, TracerStats } from '../output/types.js';
 import { Pipeline } from '../pipeline.js';
 import { NO_PROCESSES, replay } from '../replay.js';
 import { version } from '../version.js';
+import { openEvidence } from './evidence.js';
 import { hostContext } from './host.js';
 import { addReplayOptions, type ReplayOptions, resolveReplayOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
@@ -144,10 +145,7 @@ async function replayFile(file: string, options: ReplayOptions): Promise<ExitSta
 async function openOutput({ logDir, json, evidence, format }: ReplayOptions): Promise<Output> {
   const context = hostContext();
   const learned = new LearnedSecrets();
-  const dump =
-    evidence === undefined
-      ? undefined
-      : new (await import('../output/evidence/dump.js')).EvidenceDump(evidence, learned);
+  const dump = await openEvidence(evidence, learned);
   const logs =
     logDir === undefined
       ? undefined

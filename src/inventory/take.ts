@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { ProviderName } from '../imds/types.js';
+import { packageRoot } from '../package-root.js';
 import { ProcReader } from '../process/proc.js';
 import { fsPath } from './files.js';
 import { judge, settleCloudInit } from './judge.js';
@@ -13,7 +13,7 @@ import { DEFAULT_LIMITS, type InventoryItem, type InventoryResult, type Limits, 
 import { walk } from './walk.js';
 
 /** Where the tracer itself is installed: its help and its lab name the addresses. */
-const OWN = fileURLToPath(new URL('../../', import.meta.url)).slice(0, -1);
+const OWN = packageRoot();
 
 export interface InventoryOptions {
   /**

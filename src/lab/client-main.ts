@@ -25,12 +25,15 @@ if (!sample || !isProviderName(provider) || !URL.canParse(origin)) {
   process.exit(2);
 }
 
-try {
-  process.exitCode = await run(sample.steps(SERVICE_RULES[provider]), new URL(origin));
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
-  process.exitCode = 1;
-}
+run(sample.steps(SERVICE_RULES[provider]), new URL(origin)).then(
+  (status) => {
+    process.exitCode = status;
+  },
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
+    process.exitCode = 1;
+  },
+);
 
 async function run(steps: readonly Step[], url: URL): Promise<number> {
   let refused = false;

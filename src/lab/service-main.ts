@@ -18,7 +18,7 @@ process.stdin.on('error', () => process.exit(0));
 process.stdin.on('close', () => process.exit(0));
 process.stdin.resume();
 
-try {
+async function serve(): Promise<void> {
   const { values, positionals } = parseArgs({
     options: { mode: { type: 'string', default: 'normal' }, journal: { type: 'string' } },
     allowPositionals: true,
@@ -34,10 +34,12 @@ try {
     ...(fd === undefined ? {} : { journal: (entry) => writeEntry(fd, entry) }),
   });
   process.stdout.write('listening\n');
-} catch (error) {
+}
+
+serve().catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : error}\n`);
   process.exit(2);
-}
+});
 
 function isMode(text: string): text is ServiceMode {
   return (SERVICE_MODES as readonly string[]).includes(text);

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { captureError } from '../errors.js';
+import { packageRoot } from '../package-root.js';
 import { inNamespace, type LabNetwork, toolPath } from './netns.js';
 import { type LabEndpoint, originOf, type ServiceMode } from './service.js';
 
@@ -20,8 +21,8 @@ export interface ServiceProcessOptions {
   journal?: string;
 }
 
-/** The built entry points; the same from `dist/lab/`, and from `src/lab/` when tests run the sources. */
-export const builtScript = (name: string): string => fileURLToPath(new URL(`../../dist/lab/${name}`, import.meta.url));
+/** The built entry points, also when tests run the sources. */
+export const builtScript = (name: string): string => join(packageRoot(), 'dist/lab', name);
 
 /** How much of what the service complains about is kept for the error message. */
 const MAX_COMPLAINT = 4096;

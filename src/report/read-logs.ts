@@ -1,7 +1,9 @@
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../errors.js';
 import { escapeText } from '../output/escape.js';
+import { packageRoot } from '../package-root.js';
 import { Gathered, type GatheredJson, type Period } from './gather.js';
 import { readLines } from './lines.js';
 import type { LogFile } from './log-files.js';
@@ -93,7 +95,7 @@ function inThread(
   signal: AbortSignal | undefined,
 ): Promise<{ gathered: GatheredJson; problems: string[] }> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./read-thread.js', import.meta.url), { workerData: { groups, period } });
+    const worker = new Worker(join(packageRoot(), 'dist/report/read-thread.js'), { workerData: { groups, period } });
     const stop = (): void => worker.postMessage('stop');
     signal?.addEventListener('abort', stop);
     if (signal?.aborted) stop();

@@ -14,15 +14,20 @@ parentPort!.on('message', () => {
 });
 const tell = (message: ThreadMessage): void => parentPort!.postMessage(message);
 
-let read = 0;
-const { gathered, problems } = await readGroups(groups, period, (bytes) => {
-  read += bytes;
-  if (read >= TELL_BYTES) {
-    tell({ read });
-    read = 0;
-  }
-  return !stopped;
-});
-tell({ read });
-tell({ gathered: gathered.toJSON(), problems });
-parentPort!.close();
+async function readAll(): Promise<void> {
+  let read = 0;
+  const { gathered, problems } = await readGroups(groups, period, (bytes) => {
+    read += bytes;
+    if (read >= TELL_BYTES) {
+      tell({ read });
+      read = 0;
+    }
+    return !stopped;
+  });
+  tell({ read });
+  tell({ gathered: gathered.toJSON(), problems });
+  parentPort!.close();
+}
+
+// Where it fails, the error is unhandled, which ends the thread and reaches its starter as the worker's.
+void readAll();

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { parseSize } from '../cli/values.js';
 import { usageError } from '../errors.js';
-import { LEAST_SPOOL_BYTES } from './spool.js';
 import type { ShipTarget } from './target.js';
 import { parseShipUrl } from './url.js';
 
 const DEFAULT_SPOOL = '256M';
+/** The least bound of a spool that a user may set: several records of the greatest size have room. */
+const LEAST_SPOOL_BYTES = 8 * 1024 * 1024;
 
 /** What `--ship`, `--spool-dir` and `--spool-size` say. */
 export interface ShipOptions {

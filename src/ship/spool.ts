@@ -14,8 +14,6 @@ const { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = constants;
 /** A spool of files: at least sixteen of them, so that the bound costs a small part of what waits. */
 const FILES = 16;
 const GREATEST_FILE = 4 * 1024 * 1024;
-/** The least bound of a spool that a user may set: several records of the greatest size have room. */
-export const LEAST_SPOOL_BYTES = 8 * 1024 * 1024;
 
 /** Records wait for the disk up to this many bytes; what comes on top is dropped. */
 const MEMORY_BYTES = 8 * 1024 * 1024;

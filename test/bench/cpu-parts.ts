@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { SourceMap } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Field } from './field.js';
@@ -15,13 +16,13 @@ const SAMPLE_US = 200;
  * parentheses.
  */
 const PLACES: ReadonlyArray<readonly [part: string, file: RegExp]> = [
-  ['capture, FFI', /\/dist\/capture\/|\/koffi\//],
-  ['wire', /\/dist\/wire\//],
-  ['imds', /\/dist\/imds\//],
-  ['process', /\/dist\/process\//],
-  ['output', /\/dist\/output\/|\/(?:pino|fast-redact|sonic-boom|quick-format-unescaped)\//],
+  ['capture, FFI', /\/src\/capture\/|\/koffi\//],
+  ['wire', /\/src\/wire\//],
+  ['imds', /\/src\/imds\//],
+  ['process', /\/src\/process\//],
+  ['output', /\/src\/output\/|\/(?:pino|fast-redact|sonic-boom|quick-format-unescaped)\//],
   ['Node', /^node:/],
-  ['other of ours', /\/dist\//],
+  ['other of ours', /\/src\/|\/dist\//],
 ];
 const GARBAGE = 'garbage collection';
 const NATIVE = 'native, V8';
@@ -143,10 +144,18 @@ function kindOf({ name }: ThreadTime, at: number): string {
   return at < V8_THREADS ? "V8's helpers (compiler, garbage)" : 'worker threads (FFI, files)';
 }
 
+/** Lines and columns from 0. */
+interface CallFrame {
+  functionName: string;
+  url: string;
+  lineNumber: number;
+  columnNumber: number;
+}
+
 interface Profile {
   /** Microseconds of the monotonic clock. */
   startTime: number;
-  nodes: { id: number; callFrame: { functionName: string; url: string } }[];
+  nodes: { id: number; callFrame: CallFrame }[];
   samples: number[];
   timeDeltas: number[];
 }
@@ -172,10 +181,23 @@ function sharesOf(folder: string, from: number): Map<string, number> {
 }
 
 /** Undefined: it waits. */
-function partOf({ functionName, url }: Profile['nodes'][number]['callFrame']): string | undefined {
-  if (functionName === '(idle)') return undefined;
-  if (functionName === '(garbage collector)') return GARBAGE;
-  return PLACES.find(([, file]) => file.test(url))?.[0] ?? NATIVE;
+function partOf(frame: CallFrame): string | undefined {
+  if (frame.functionName === '(idle)') return undefined;
+  if (frame.functionName === '(garbage collector)') return GARBAGE;
+  const file = sourceOf(frame);
+  return PLACES.find(([, name]) => name.test(file))?.[0] ?? NATIVE;
+}
+
+const maps = new Map<string, SourceMap | undefined>();
+
+/** The module that a function was written in: what runs is joined of many. */
+function sourceOf({ url, lineNumber, columnNumber }: CallFrame): string {
+  if (!maps.has(url)) {
+    const file = `${url.replace(/^file:\/\//, '')}.map`;
+    maps.set(url, existsSync(file) ? new SourceMap(JSON.parse(readFileSync(file, 'utf8'))) : undefined);
+  }
+  const entry = maps.get(url)?.findEntry(lineNumber, columnNumber);
+  return entry !== undefined && 'originalSource' in entry ? entry.originalSource : url;
 }
 
 function push(into: Map<string, number[]>, name: string, value: number): void {

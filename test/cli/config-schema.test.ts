@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { packageRoot } from '../../src/capture/native.js';
 import { configSample, configSchema } from '../../src/cli/config-schema.js';
 import { ROWS, resolveTraceOptions } from '../../src/cli/options.js';
+import { packageRoot } from '../../src/package-root.js';
 
 const SAMPLE = join(packageRoot(), 'systemd/config.yaml');
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 import { deployed } from './support.js';
 
 interface KubernetesObject {

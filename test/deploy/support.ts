@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 
 const ROOT = packageRoot();
 export const DEPLOY = join(ROOT, 'deploy');

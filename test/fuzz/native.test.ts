@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { describe, expect, it } from 'vitest';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 import { compileTarget, fuzz, keep, kept, missingFuzzer, TARGETS } from './targets.js';
 
 /** A short run in the normal tests; `FUZZ_SECONDS=3600 npm run fuzz` for a long one, which also keeps what it finds. */

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TracerError } from '../../src/errors.js';
 import { type InventoryOptions, takeInventory } from '../../src/inventory/take.js';
 import type { InventoryItem } from '../../src/inventory/types.js';
+import { packageRoot } from '../../src/package-root.js';
 import { run, runOk } from '../e2e/support/run.js';
 import { add, type Entry, goProgram, makeTree, pom, removeTree, zip } from './tree.js';
 
@@ -453,7 +454,7 @@ describe('a hostile tree', () => {
     const root = tree({ 'open/x': '', 'closed/node_modules/aws-sdk/package.json': '{}' });
     await runOk(['chmod', '700', join(root, 'closed')]);
     await runOk(['chmod', '755', root]);
-    const script = `import('${new URL('../../dist/inventory/take.js', import.meta.url).pathname}').then(async ({ takeInventory }) =>
+    const script = `import('${join(packageRoot(), 'build/js/inventory/take.js')}').then(async ({ takeInventory }) =>
       console.log(JSON.stringify((await takeInventory({ root: '${root}' })).problems)))`;
     const reader = await run([
       'setpriv',

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { TracerError } from '../../src/errors.js';
 import type { JournalEntry } from '../../src/lab/journal.js';
@@ -10,6 +11,7 @@ import { cleanStale } from '../../src/lab/netns.js';
 import { SAMPLES } from '../../src/lab/samples.js';
 import { SERVICE_MODES } from '../../src/lab/service.js';
 import { builtScript } from '../../src/lab/service-process.js';
+import { packageRoot } from '../../src/package-root.js';
 import { CleanupStack } from '../e2e/support/cleanup.js';
 import { run, runOk } from '../e2e/support/run.js';
 import { openScene } from '../e2e/support/scene.js';
@@ -163,7 +165,7 @@ test('what a killed tracer left is removed at the next start, and nothing that i
   const mine = await startLab({ mode: 'normal' });
   cleanup.defer('stop the lab', () => mine.stop());
   const script = `
-    import { startLab } from ${JSON.stringify(builtScript('lab.js'))};
+    import { startLab } from ${JSON.stringify(join(packageRoot(), 'build/js/lab/lab.js'))};
     const lab = await startLab({ mode: 'normal' });
     lab.runClientsRepeatedly(10);
     console.log(JSON.stringify([lab.servicePid, lab.clientNamespace, lab.serverNamespace]));`;
@@ -195,7 +197,7 @@ test('a pid that belongs to another process by now keeps nothing', async () => {
 
 describe('where a lab is impossible it says why, with exit status 3', () => {
   const script = `
-    import { startLab } from ${JSON.stringify(builtScript('lab.js'))};
+    import { startLab } from ${JSON.stringify(join(packageRoot(), 'build/js/lab/lab.js'))};
     try { await (await startLab({ mode: 'normal' })).stop(); console.log('{}'); }
     catch ({ code, exitStatus, message, remedy }) { console.log(JSON.stringify({ code, exitStatus, message, remedy })); }`;
   const attempt = async (...prefix: string[]) => {

@@ -2,11 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { packageRoot } from '../../src/capture/native.js';
 import { TracerMetrics } from '../../src/metrics/tracer-metrics.js';
 import type { Metric } from '../../src/metrics/types.js';
 import { createEventContext } from '../../src/output/context.js';
 import { LogFiles } from '../../src/output/logs.js';
+import { packageRoot } from '../../src/package-root.js';
 import { Shipper } from '../../src/ship/shipper.js';
 
 const context = createEventContext({ hostName: 'h', version: '1' });

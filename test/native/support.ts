@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 
 const root = packageRoot();
 

@@ -119,11 +119,8 @@ describe('a report', () => {
       put(`${host}/imds-events.ndjson`, run(`web-${host}`, Array(host + 1).fill({})));
     const { groups } = await findLogs([folder]);
     const one = await readLogs({ groups, period: {}, threads: 1, onProgress: () => {} });
-    const { readLogs: builtReadLogs } = (await import('../../dist/report/read-logs.js' as string)) as {
-      readLogs: typeof readLogs;
-    };
     let read = 0;
-    const many = await builtReadLogs({
+    const many = await readLogs({
       groups,
       period: {},
       threads: 3,

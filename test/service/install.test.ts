@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 import { DROP_INS, type DropIn, ServiceFiles } from '../../src/service/install.js';
 import { renderUnit, UNIT } from '../../src/service/unit.js';
 

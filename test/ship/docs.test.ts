@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 import { parseShipUrl, SHIP_SCHEMES, shipParameters } from '../../src/ship/url.js';
 
 const PAGE = readFileSync(join(packageRoot(), 'docs/shipping.md'), 'utf8');

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/capture/native.js';
+import { packageRoot } from '../../src/package-root.js';
 import { until } from './support.js';
 
 /** A port of loopback that was free a moment ago. */
