@@ -145,7 +145,7 @@ describe('a reader that is slow or gone', () => {
     const stream = new SlowStream(false);
     const view = new TerminalView(stream);
     expect(view.full).toBe(false);
-    for (let i = 0; !view.full; i++) view.line(shown());
+    while (!view.full) view.line(shown());
     await view.room();
     expect(stream.writableLength).toBeGreaterThan(100 * 1024);
     expect(view.full).toBe(true);
@@ -163,7 +163,7 @@ describe('a reader that is slow or gone', () => {
   it('is not waited for when it stands still, nor is a terminal', async () => {
     const stream = new SlowStream(false);
     const view = new TerminalView(stream);
-    for (let i = 0; !view.full; i++) view.line(shown());
+    while (!view.full) view.line(shown());
     await view.room();
     await expect.poll(() => view.full, { timeout: 5_000 }).toBe(false);
     view.close();
