@@ -1,4 +1,4 @@
-import { LruMap, OWN_BYTES } from '../process/lru.js';
+import { LruMap, OWN_BYTES } from '../lru.js';
 import type { ProcessSummary } from '../process/types.js';
 
 /** What is kept of one kind, whatever local users do: what one long command line leads to is some hundred KiB. */

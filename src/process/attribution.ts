@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
+import { LruMap, OWN_BYTES, type Weight } from '../lru.js';
 import { FlowIndex, type FlowKey } from '../wire/flow-index.js';
 import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
-import { LruMap, OWN_BYTES, type Weight } from './lru.js';
 import type { OpenNamespace } from './namespaces.js';
 import { MAX_ARGV_BYTES, ProcReader, parseStat, parseUid, type RawArguments, type RawText } from './proc.js';
 import {

@@ -1,8 +1,8 @@
 import type { KernelProcess } from '../capture/types.js';
+import { LruMap, OWN_BYTES } from '../lru.js';
 import { decodeBytes } from '../text.js';
 import { type BootClock, ticksOfBootNs } from './boot-clock.js';
 import type { WorkBudget } from './budget.js';
-import { LruMap, OWN_BYTES } from './lru.js';
 import {
   MAX_ARGV_BYTES,
   type ProcReader,

@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { LruMap, OWN_BYTES } from '../../src/lru.js';
 import { BootClock, ticksOfBootNs } from '../../src/process/boot-clock.js';
 import { WorkBudget } from '../../src/process/budget.js';
-import { LruMap, OWN_BYTES } from '../../src/process/lru.js';
 import { parsePasswd, UserNames } from '../../src/process/users.js';
 import { CleanUp, sleep, tree } from './support.js';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { LruMap } from '../../src/process/lru.js';
-import { FlowIndex, type FlowKey } from '../../src/wire/flow-index.js';
+import { LruMap } from '../src/lru.js';
+import { FlowIndex, type FlowKey } from '../src/wire/flow-index.js';
 
 const MAX_ENTRIES = 4;
 const MAX_BYTES = 20;
