@@ -81,11 +81,15 @@ const late = {
       edits.push([start, end, `let ${id.name}_; const ${id.name} = () => (${id.name}_ ??= require('${name}'));`]);
     }
     const uses = new Set();
+    const constructed = new Set();
     visit(body, (node) => {
+      if (node.type === 'NewExpression') constructed.add(leftmost(node.callee));
       const used = node.type === 'MemberExpression' && node.object.type === 'Identifier' && found.get(node.object.name);
       if (!used) return;
+      const { name, start, end } = node.object;
       uses.add(node.object);
-      edits.push([node.object.end, node.object.end, '()']);
+      // `new http().Agent()` would construct what is to be called.
+      edits.push([start, end, constructed.has(node.object) ? `(${name}())` : `${name}()`]);
     });
     // Another variable of the name, or the module as a whole, would be something else by now.
     visit(body, (node) => {
@@ -104,6 +108,10 @@ const late = {
   },
 };
 
+/** Of `a.b.c`: `a`. */
+const leftmost = (node) => (node.type === 'MemberExpression' ? leftmost(node.object) : node);
+
+/** Shows each node before what is in it. */
 function visit(node, see) {
   if (Array.isArray(node)) {
     for (const element of node) visit(element, see);
