@@ -5,8 +5,7 @@ import type { PacketRecord } from '../../src/capture/types.js';
 import { Judge } from '../../src/imds/judge.js';
 import { endpointsFor } from '../../src/imds/providers.js';
 import { createEventContext } from '../../src/output/context.js';
-import { formatEcs } from '../../src/output/ecs.js';
-import { escapeJson } from '../../src/output/escape.js';
+import { FORMATTERS } from '../../src/output/formats.js';
 import { LearnedSecrets } from '../../src/output/learned.js';
 import { redactEvent } from '../../src/output/redact.js';
 import { formatText } from '../../src/output/text.js';
@@ -51,7 +50,7 @@ interface Run {
   packet(direction: PacketRecord['direction'], port: number, family: 4 | 6, ip: Buffer, time: number): void;
 }
 
-/** The pipeline with all outputs behind it, but for the files. */
+/** The pipeline with every format of its events behind it, as the outputs write them, but for the files. */
 function run(): Run {
   const events: RequestEvent[] = [];
   const lines: string[] = [];
@@ -65,7 +64,7 @@ function run(): Run {
       events.push(event);
       const shown = redactEvent(event, learned);
       const text = formatText(shown);
-      lines.push(text.line, escapeJson(JSON.stringify(formatEcs(shown, context, text))));
+      for (const format of Object.values(FORMATTERS)) lines.push(format(shown, context, text));
     },
   });
   const packet: Run['packet'] = (direction, port, family, ip, time) => {
