@@ -164,6 +164,37 @@ hung() {
   kill -STOP "$before" && within 240 other_pid "$before" && journalctl -q -o cat -u $unit | grep -i watchdog && seen hung
 }
 
+# Seconds that the machine has been suspended since its start.
+slept() { python3 -c 'from time import *; print(int(clock_gettime(CLOCK_BOOTTIME) - clock_gettime(CLOCK_MONOTONIC)))'; }
+
+losses() { cat $logs/imds-trace.* | grep -c capture-loss; }
+
+# Suspended amid traffic until the clock in its hardware wakes it; a connection is open all the while.
+suspended() {
+  local before lost asleep asking older mode requests clock=/sys/class/rtc/rtc0
+  before=$(pid)
+  lost=$(losses)
+  rm -rf /run/older
+  python3 $payload/older.py & older=$!
+  within 120 test -e /run/older/open
+  for mode; do
+    asleep=$(slept)
+    for i in {1..20}; do curl_one "$mode-$i" >/dev/null || echo "no answer to $i"; done & asking=$!
+    within 60 named "$mode-3" verdict:normal_mode || return 1
+    echo $(($(cat $clock/since_epoch) + 60)) >$clock/wakealarm && echo "$mode" >/sys/power/state || return 1
+    wait $asking
+    asleep=$(($(slept) - asleep))
+    echo "# suspended ($mode) for $asleep s" >>$state/notes
+    [ $asleep -ge 30 ] && is pid "$(pid)" "$before" && active || return 1
+    for i in {1..20}; do within 60 named "$mode-$i" ":curl argv:curl " || return 1; done
+    ask_older "older-$mode" && within 60 named "older-$mode" ":python3 argv:python3 " || return 1
+  done
+  touch /run/older/end
+  wait $older
+  requests=$(grep -c 'step=older-\|step=mem-\|step=freeze-' $logs/imds-trace.log)
+  is requests "$requests" $((21 * $#)) && is losses "$(losses)" "$lost"
+}
+
 misconfigured() {
   mkdir -p /etc/imds-tracer && echo 'provder: aws' >$config
   systemctl restart $unit && { echo "it started"; return 1; }
@@ -254,6 +285,7 @@ if [ ! -e $state/second-boot ]; then
   step "reload opens the logs anew in the same process" reloaded
   step "kill -9: it comes back" killed
   step "SIGSTOP: the watchdog restarts it" hung
+  step "suspended, to idle and to memory, and woken: it goes on in the same process, and nothing is missing" suspended freeze mem
   step "a wrong configuration: it fails and is not tried again; mended, and for root only, it is read" misconfigured
   step "a wrong configuration at a reload: it says so and goes on as before" reload_refused
   step "a higher version takes over where it runs and keeps the configuration" upgraded
