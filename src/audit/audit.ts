@@ -5,12 +5,13 @@ import type { LiveOutcome } from '../live.js';
 import { duration } from '../output/figures.js';
 import type { EventSink, TracerHealth } from '../output/sink.js';
 import type { TracerStats } from '../output/types.js';
+import { startOfLiving } from '../process/living.js';
 import { auditResult } from './audit-json.js';
 import { type Client, Clients } from './clients.js';
 import { CoverageNotes } from './coverage.js';
 import { fromShown, type ObservedHost } from './observation.js';
 import { Inspector } from './running.js';
-import { type AuditFolder, type AuditState, isAlive, STATE_FILE, startOf } from './state.js';
+import { type AuditFolder, type AuditState, isAlive, STATE_FILE } from './state.js';
 import type { AuditResult, InventoryEntry } from './types.js';
 
 export interface AuditOptions {
@@ -256,7 +257,7 @@ export class Audit {
       saved: Date.now(),
       traced_ms: Math.round(this.#tracedMs),
       pid: process.pid,
-      pid_start: startOf(process.pid),
+      pid_start: startOfLiving(process.pid) ?? -1,
       clients: this.#clients.toJSON(),
       coverage: this.#coverage().toJSON(),
     };

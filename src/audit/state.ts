@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { messageOf, TracerError, usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 import { writeWhole } from '../output/whole-file.js';
-import { ProcReader } from '../process/proc.js';
+import { startOfLiving } from '../process/living.js';
 import { type ClientsJson, isClientsJson } from './clients.js';
 import { type CoverageJson, isCoverageJson } from './coverage.js';
 
@@ -121,11 +121,8 @@ export class AuditFolder {
 
 /** Whether the process that wrote a state still runs: then its audit is not over. */
 export function isAlive({ pid, pid_start }: Pick<AuditState, 'pid' | 'pid_start'>): boolean {
-  return pid !== process.pid && startOf(pid) === pid_start;
+  return pid !== process.pid && startOfLiving(pid) === pid_start;
 }
-
-/** Start of a process in clock ticks since boot; -1 where it is gone. */
-export const startOf = (pid: number): number => new ProcReader('/proc').stat(pid)?.startTicks ?? -1;
 
 function parse(text: string): unknown {
   try {

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { captureError, type TracerError } from '../errors.js';
+import { startOfLiving } from '../process/living.js';
 
 /**
  * Two network namespaces joined by a veth pair: in the one stand the clients, in the other the metadata addresses.
@@ -35,7 +36,7 @@ const LINK = {
  * @throws TracerError exit status 3: not root, no `ip`, or the kernel or container refuses.
  */
 export async function createNetwork(addresses: readonly string[]): Promise<LabNetwork> {
-  const stem = `imds-lab-${process.pid}-${startTimeOf(process.pid)}-${randomBytes(4).toString('hex')}`;
+  const stem = `imds-lab-${process.pid}-${startOfLiving(process.pid)}-${randomBytes(4).toString('hex')}`;
   const client = `${stem}-client`;
   const server = `${stem}-server`;
   let removal: Promise<void> | undefined;
@@ -63,7 +64,7 @@ export async function createNetwork(addresses: readonly string[]): Promise<LabNe
 export async function cleanStale(): Promise<string[]> {
   const stale = namedNamespaces().filter((name) => {
     const owner = NAME.exec(name);
-    return owner !== null && startTimeOf(Number(owner[1])) !== owner[2];
+    return owner !== null && startOfLiving(Number(owner[1])) !== Number(owner[2]);
   });
   await deleteNamespaces(stale);
   return stale;
@@ -125,18 +126,6 @@ async function deleteNamespaces(names: readonly string[]): Promise<void> {
     } catch (error) {
       if (namedNamespaces().includes(name)) throw error;
     }
-  }
-}
-
-/** Field 22 of proc_pid_stat(5), in clock ticks since boot; undefined when there is no such process, or only its zombie. */
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the task name in parentheses, which may itself hold spaces and parentheses.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
-  } catch {
-    return undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { usageError } from '../errors.js';
 import type { PrivateDirectory } from '../output/private-directory.js';
+import { startOfLiving } from '../process/living.js';
 
 const NAME = 'lock';
 
@@ -11,7 +12,7 @@ const NAME = 'lock';
  */
 export function lockSpool(directory: PrivateDirectory): void {
   const path = directory.entry(NAME);
-  const own = `${process.pid} ${startTime(process.pid) ?? ''}`;
+  const own = `${process.pid} ${startOfLiving(process.pid) ?? ''}`;
   for (let attempt = 0; ; attempt++) {
     try {
       writeFileSync(path, own, { flag: 'wx', mode: 0o600 });
@@ -47,15 +48,5 @@ function holderOf(path: string): number | undefined {
     return undefined;
   }
   const [, pid, start] = /^(\d{1,10}) (\d{1,20})$/.exec(text) ?? [];
-  return pid !== undefined && startTime(Number(pid)) === start ? Number(pid) : undefined;
-}
-
-/** Field 22 of /proc/PID/stat (proc_pid_stat(5)): the process's start, in ticks since boot. */
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
+  return pid !== undefined && startOfLiving(Number(pid)) === Number(start) ? Number(pid) : undefined;
 }

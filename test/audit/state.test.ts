@@ -17,7 +17,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Audit } from '../../src/audit/audit.js';
 import { Clients } from '../../src/audit/clients.js';
-import { AuditFolder, type AuditState, isAlive, STATE_FILE, startOf } from '../../src/audit/state.js';
+import { AuditFolder, type AuditState, isAlive, STATE_FILE } from '../../src/audit/state.js';
+import { startOfLiving } from '../../src/process/living.js';
+import { parseStat } from '../../src/process/proc.js';
+import { zombie } from '../support/zombie.js';
 import { observation } from './support.js';
 
 let base: string;
@@ -217,7 +220,7 @@ describe('an interrupted audit', () => {
     await audit.save();
     expect(audit.saveError).toBeUndefined();
     const saved = JSON.parse(readFileSync(join(base, STATE_FILE), 'utf8')) as AuditState;
-    expect(saved).toMatchObject({ pid: process.pid, pid_start: startOf(process.pid), traced_ms: 50_000 });
+    expect(saved).toMatchObject({ pid: process.pid, pid_start: startOfLiving(process.pid), traced_ms: 50_000 });
     writeFileSync(join(base, STATE_FILE), JSON.stringify({ ...saved, pid: 5_000_000 }));
     const again = await open(base);
     expect(again.progress).toEqual({ ...audit.progress, remainingMs: again.remainingMs });
@@ -236,7 +239,7 @@ describe('an interrupted audit', () => {
   it('that still runs is left alone', async () => {
     const child = spawn('sleep', ['60']);
     try {
-      const running = { pid: child.pid!, pid_start: startOf(child.pid!) };
+      const running = { pid: child.pid!, pid_start: startOfLiving(child.pid!)! };
       writeFileSync(join(base, STATE_FILE), JSON.stringify(state(running)), { mode: 0o600 });
       await expect(open(base)).rejects.toMatchObject({
         code: 'IMDS_AUDIT_RUNNING',
@@ -245,6 +248,17 @@ describe('an interrupted audit', () => {
       expect(isAlive({ ...running, pid_start: running.pid_start - 1 })).toBe(false);
     } finally {
       child.kill('SIGKILL');
+    }
+  });
+
+  it('that was killed is gone on with, also while nobody has asked for its process', async () => {
+    const { pid, release } = await zombie();
+    try {
+      const { startTicks } = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))!;
+      writeFileSync(join(base, STATE_FILE), JSON.stringify(state({ pid, pid_start: startTicks })), { mode: 0o600 });
+      expect((await open(base)).remainingMs).toBeLessThan(120_000);
+    } finally {
+      release();
     }
   });
 

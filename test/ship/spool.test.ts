@@ -17,8 +17,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { TracerError } from '../../src/errors.js';
 import { packageRoot } from '../../src/package-root.js';
+import { parseStat } from '../../src/process/proc.js';
 import { frameRecord, parseRecords } from '../../src/ship/records.js';
 import { Spool } from '../../src/ship/spool.js';
+import { zombie } from '../support/zombie.js';
 import { until } from './support.js';
 
 const parent = mkdtempSync(join(tmpdir(), 'imds-spool-'));
@@ -157,6 +159,19 @@ describe('a spool', () => {
     // The pid of a living process, but of another that had it before.
     writeFileSync(join(directory, 'lock'), `${process.pid} 1`);
     expect(() => open()).not.toThrow();
+  });
+
+  it('is not held by one that was killed and that nobody has asked for', async () => {
+    fresh();
+    mkdirSync(directory, { mode: 0o700 });
+    const { pid, release } = await zombie();
+    try {
+      const { startTicks } = parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))!;
+      writeFileSync(join(directory, 'lock'), `${pid} ${startTicks}`);
+      expect(() => open()).not.toThrow();
+    } finally {
+      release();
+    }
   });
 
   it('says why a path can be no spool', () => {
