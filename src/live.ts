@@ -6,6 +6,7 @@ import { endpointsFor } from './imds/providers.js';
 import type { ProviderName } from './imds/types.js';
 import type { Evidence } from './output/evidence/types.js';
 import type { LearnedSecrets } from './output/learned.js';
+import { lostInAll } from './output/losses.js';
 import { redactEvent } from './output/redact.js';
 import type { EventSink, TracerHealth } from './output/sink.js';
 import { formatText } from './output/text.js';
@@ -188,17 +189,7 @@ export class LiveSession {
 
 /** Whether every request of the run was seen whole, with its process. What could not be written is in `log_errors`. */
 export function isComplete({ stats, interrupted }: LiveOutcome): boolean {
-  const lost =
-    stats.ring_dropped +
-    stats.connects_dropped +
-    stats.truncated +
-    stats.packets_refused +
-    stats.packets_abandoned +
-    stats.gaps +
-    stats.flows_evicted +
-    stats.log_errors +
-    (stats.ship_dropped ?? 0);
-  return lost === 0 && stats.unattributed === 0 && !interrupted;
+  return lostInAll(stats) === 0 && stats.unattributed === 0 && !interrupted;
 }
 
 /** Keeps an eye on whether a source can still capture. */

@@ -58,7 +58,7 @@ export function runTracer(options: {
         current.log_errors = reported?.log_errors ?? 0;
         continue;
       }
-      const more = ((current[counter] as number | undefined) ?? 0) - ((reported?.[counter] as number | undefined) ?? 0);
+      const more = (current[counter] ?? 0) - (reported?.[counter] ?? 0);
       if (more > 0) lost[where] = more;
     }
     reported = current;

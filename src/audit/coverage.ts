@@ -1,4 +1,4 @@
-import type { TracerStats } from '../output/types.js';
+import { LOSSES } from '../output/losses.js';
 import type { Coverage, CoverageReason } from './types.js';
 
 /**
@@ -44,17 +44,6 @@ export const COVERAGE = {
 
 export type CoverageCode = keyof typeof COVERAGE;
 
-/** Counters of a tracer that tell of a loss. `gaps` are among the `unparsed` events. */
-const LOSS_COUNTERS = [
-  'ring_dropped',
-  'connects_dropped',
-  'truncated',
-  'packets_refused',
-  'packets_abandoned',
-  'flows_evicted',
-  'log_errors',
-] as const satisfies readonly (keyof TracerStats & CoverageCode)[];
-
 /** As JSON: counts, and what else is known, by code. */
 export type CoverageJson = [code: CoverageCode, count: number, detail: string][];
 
@@ -71,7 +60,9 @@ export class CoverageNotes {
 
   /** The counters of a tracer at its end, or at its last sign of life. */
   counters(counters: Readonly<Record<string, unknown>>): void {
-    for (const counter of LOSS_COUNTERS) {
+    for (const [, counter] of LOSSES) {
+      // What did not get to a receiver is in the log files, and was seen. `gaps` are among the `unparsed` events.
+      if (counter === 'ship_dropped') continue;
       const count = counters[counter];
       if (typeof count === 'number') this.note(counter, count);
     }

@@ -227,7 +227,7 @@ class Output {
 }
 
 /** What the requests of the file can't be complete without, by the counter that tells. */
-const LOSSES: ReadonlyArray<[counter: keyof TracerStats, what: string]> = [
+const MISSING: ReadonlyArray<[counter: Exclude<keyof TracerStats, 'by_verdict'>, what: string]> = [
   ['truncated', 'packets were cut by the capture'],
   ['packets_refused', 'packets have no readable TCP header (fragments, cut headers)'],
   ['gaps', 'times bytes of a request are missing (lost, cut, or from before the capture)'],
@@ -237,9 +237,10 @@ const LOSSES: ReadonlyArray<[counter: keyof TracerStats, what: string]> = [
 ];
 
 function whatIsMissing(stats: TracerStats, progress: FileProgress, stopped: boolean, gone: boolean): string[] {
-  const missing = LOSSES.filter(([counter]) => (stats[counter] as number) > 0).map(
-    ([counter, what]) => `${count(stats[counter] as number)} ${what}`,
-  );
+  const missing = MISSING.flatMap(([counter, what]) => {
+    const lost = stats[counter] ?? 0;
+    return lost > 0 ? [`${count(lost)} ${what}`] : [];
+  });
   if (progress.problem !== undefined) missing.unshift(escapeText(progress.problem));
   if (stopped) missing.unshift('it was stopped before the end of the file');
   if (gone) missing.unshift('nobody reads the output any more');

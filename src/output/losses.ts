@@ -1,7 +1,9 @@
 import type { TracerStats } from './types.js';
 
+type Counter = Exclude<keyof TracerStats, 'by_verdict'>;
+
 /** What can be lost, as `capture-loss` calls it, and the counter that tells. */
-export const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> = [
+export const LOSSES = [
   ['ring', 'ring_dropped'],
   ['connect', 'connects_dropped'],
   ['truncated', 'truncated'],
@@ -10,4 +12,8 @@ export const LOSSES: ReadonlyArray<[where: string, counter: keyof TracerStats]> 
   ['stop', 'packets_abandoned'],
   ['log', 'log_errors'],
   ['ship', 'ship_dropped'],
-];
+] as const satisfies readonly (readonly [where: string, counter: Counter])[];
+
+/** How much was lost, of every kind: bytes that are missing in a request, too, of which its `unparsed` event tells. */
+export const lostInAll = (stats: TracerStats): number =>
+  LOSSES.reduce((sum, [, counter]) => sum + (stats[counter] ?? 0), stats.gaps);

@@ -2,6 +2,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pc from 'picocolors';
 import type { Level } from '../imds/types.js';
+import { lostInAll } from './losses.js';
 import type { TextLine } from './text.js';
 import type { TracerStats } from './types.js';
 
@@ -162,10 +163,9 @@ export class TerminalView {
 
 /** Counters for people, the most important first: a narrow terminal cuts the end. */
 function statusText(stats: TracerStats): string {
-  const lost = stats.ring_dropped + stats.connects_dropped + stats.gaps + stats.flows_evicted + stats.log_errors;
   const { normal_mode: normal = 0, hardened = 0, token_issue: issued = 0 } = stats.by_verdict;
   return (
     `${stats.requests} requests: ${normal} without a token, ${hardened} hardened, ${issued} tokens` +
-    ` | ${stats.unparsed} unparsed | ${stats.unattributed} not attributed | ${lost} lost | ${stats.packets_captured} packets`
+    ` | ${stats.unparsed} unparsed | ${stats.unattributed} not attributed | ${lostInAll(stats)} lost | ${stats.packets_captured} packets`
   );
 }

@@ -80,7 +80,7 @@ export interface StatsEvent {
 export interface LossEvent {
   kind: 'capture-loss';
   time: number;
-  /** How many, by where: `ring`, `connect`, `truncated`, `refused`, `flow_table`, `stop`, `log`. */
+  /** How many, by where: the first column of LOSSES (losses.ts). */
   lost: Record<string, number>;
 }
 

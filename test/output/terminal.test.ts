@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { LearnedSecrets } from '../../src/output/learned.js';
+import { LOSSES } from '../../src/output/losses.js';
 import { redactEvent } from '../../src/output/redact.js';
 import { type TerminalStream, TerminalView } from '../../src/output/terminal.js';
 import { formatText, type TextLine } from '../../src/output/text.js';
@@ -69,6 +70,17 @@ describe('in a terminal', () => {
     expect(screen[0]).toMatch(new RegExp(`\\r${shown().line.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`));
     expect(screen).toHaveLength(2);
     expect(stream.written.endsWith('\r\x1b[K')).toBe(true);
+  });
+
+  it('says in the status that something was lost, whatever it was', async () => {
+    for (const counter of [...LOSSES.map(([, counter]) => counter), 'gaps' as const]) {
+      const stream = new FakeStream(true, 200);
+      const view = new TerminalView(stream, false);
+      view.status({ ...stats, ring_dropped: 0, [counter]: 3 });
+      await drawn();
+      expect(stream.written, counter).toContain(' 3 lost ');
+      view.close();
+    }
   });
 
   it('keeps the status within the width, also after it changed', async () => {
