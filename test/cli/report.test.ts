@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AuditResult } from '../../src/audit/types.js';
+import type { ReportResult } from '../../src/report/fleet.js';
 import { type Finished, run } from '../e2e/support/run.js';
 import { request, started, stopped } from '../report/logs.js';
 
@@ -76,6 +77,22 @@ describe('report', () => {
   it('takes a period', async () => {
     const { stdout } = await report('--since', '2026-11-21T00:00:02Z', '--format', 'json', join(folder, 'logs'));
     expect((JSON.parse(stdout) as AuditResult).totals.requests).toBe(1);
+  });
+
+  it('reads logs of more than 64 MiB in threads, to the same sums', async () => {
+    const hosts = ['web-1', 'web-2'];
+    for (const host of hosts) {
+      mkdirSync(join(folder, 'large', host), { recursive: true });
+      const path = `/latest/meta-data/${'x'.repeat(56_000)}`;
+      const requests = Array.from({ length: 600 }, (_, at) => request({ host, at, path }));
+      const lines = [started({ host }), ...requests, stopped({ host, at: 601 })];
+      writeFileSync(join(folder, 'large', host, 'imds-events.ndjson'), `${lines.join('\n')}\n`);
+    }
+    const { status, stdout, stderr } = await report('--format', 'json', join(folder, 'large'));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    const result = JSON.parse(stdout) as ReportResult;
+    expect(result.totals).toMatchObject({ requests: 1_200, normal_mode: 1_200 });
+    expect(result.hosts.map(({ name }) => name).toSorted()).toEqual(hosts);
   });
 
   it.each([

@@ -26,7 +26,7 @@ export interface EcsEvent {
   '@timestamp': string;
   message: string;
   log: { level: string };
-  event: { action: string };
+  event: { action: string; id?: string };
   source?: { ip: string; port: number };
   destination?: { ip: string; port: number };
   http?: { request?: { method?: string }; response?: { status_code?: number }; version?: string };
