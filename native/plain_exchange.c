@@ -18,23 +18,17 @@
 #define INDEX 8192
 #define PROBES 8
 #define RESPONSES 8
-/* Of those that were given on as an exchange some thousand are known, as MAX_LINGERING_FLOWS of src/wire/limits.ts has it. */
-#define PASSED_SETS 2048
+/* Connections that were given on as an exchange. */
 #define PASSED_WAYS 4
+#define PASSED_SETS (IMDS_PASSED / PASSED_WAYS)
 
 /* Where several processors capture, a packet may have an earlier time than the one before it. By more: the clock was set. */
 #define BACK_NS UINT64_C(10000000)
-/*
- * A connection that takes longer may have met a deadline: RESPONSE_DEADLINE_MS of src/pipeline.ts is a second, and so is
- * HOLE_TIMEOUT_MS of src/wire/limits.ts.
- */
-#define LONGEST_NS UINT64_C(900000000)
 
 /*
- * src/wire/flow-table.ts keeps this many connections, open or just over. One of which no packet came while packets of so many
- * others did is not in it any more.
+ * Connections of which src/ gets the packets, by a hash of their addresses: src/wire/flow-table.ts may have them still. The
+ * last IMDS_TABLE_FLOWS at least; should it have an older one, FlowTable.replace() ends that as a new connection would.
  */
-#define TABLE_FLOWS (16384 + 4096)
 #define SEEN_BITS (1 << 19)
 
 /* Addresses and ports follow one another. */
@@ -236,7 +230,7 @@ static void note_seen(struct imds_fold *fold, uint64_t hash)
 
 	if (test_bit(fold->seen, bit))
 		return;
-	if (fold->seen_count == TABLE_FLOWS) {
+	if (fold->seen_count == IMDS_TABLE_FLOWS) {
 		memcpy(fold->seen_before, fold->seen, sizeof(fold->seen));
 		memset(fold->seen, 0, sizeof(fold->seen));
 		fold->seen_count = 0;
@@ -388,7 +382,7 @@ static bool goes_on(struct imds_fold *fold, struct connection *connection, const
 	uint8_t flags = packet->flags & ALL;
 	uint64_t time_ns = record->header.time_ns;
 
-	if (!is_whole(record, packet) || fold->latest - connection->latest_before > LONGEST_NS)
+	if (!is_whole(record, packet) || fold->latest - connection->latest_before > IMDS_EXCHANGE_MS * UINT64_C(1000000))
 		return false;
 	payload += at + (uint32_t)sizeof(*record);
 	connection->last = at;

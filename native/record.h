@@ -170,6 +170,16 @@ struct imds_passed {
 #define IMDS_REORDER_MS 100
 #define IMDS_LINGER_MS 10000
 
+/*
+ * What takes longer is no exchange (plain_exchange.h): it may have met RESPONSE_DEADLINE_MS of src/pipeline.ts, or HOLE_TIMEOUT_MS of
+ * src/wire/limits.ts. Of those that were given on as exchanges so many are remembered, no fewer than flow-table.ts would know
+ * (MAX_LINGERING_FLOWS of src/wire/limits.ts), and of the connections that were not, the last so many, no fewer than it can hold (MAX_FLOWS).
+ * A test compares these as well.
+ */
+#define IMDS_EXCHANGE_MS 900
+#define IMDS_PASSED 8192
+#define IMDS_TABLE_FLOWS 20480
+
 #define IMDS_RECORD_MAX (sizeof(struct imds_packet) + IMDS_PACKET_MAX)
 
 /* Below: shared by the kernel program and its loader only. */

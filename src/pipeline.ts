@@ -16,7 +16,7 @@ import { type Listed, RecencyList } from './wire/recency-list.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './wire/types.js';
 
 /** A request's event is written at the latest this long after the request, in milliseconds. */
-const RESPONSE_DEADLINE_MS = 1_000;
+export const RESPONSE_DEADLINE_MS = 1_000;
 /** Requests that wait for their response, all connections together: beyond either bound the oldest is written without. */
 const MAX_PENDING_REQUESTS = 16_384;
 const MAX_PENDING_BYTES = 16 * 1024 * 1024;

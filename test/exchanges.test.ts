@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Constants } from '../src/capture/layout.js';
 import { openPcapFile } from '../src/capture/pcap.js';
 import type { CaptureRecord } from '../src/capture/types.js';
 import { Judge } from '../src/imds/judge.js';
@@ -324,6 +325,27 @@ describe('connections that come as a whole', () => {
   it('do not come as a whole where the packets are asked for', async () => {
     const { kinds } = await tell(connection({ request: GET('/latest/') }), { exchanges: false });
     expect(Object.fromEntries(kinds)).toEqual({ packet: 6 });
+  });
+
+  it('end one that is open for long at the same addresses, however many have come since', async () => {
+    const start = 1.79e12;
+    const half = connection({ request: 'GET /latest/half HTTP/1.1\r\nX', time: start }).slice(0, 4);
+    const others = Array.from({ length: 2.2 * Constants.tableFlows }, (_, i): Packet[] => {
+      const up = { from: { address: `10.1.${i >> 15}.7`, port: 1000 + (i & 0x7fff) }, to: SERVER };
+      return [
+        { time: start + 100 + i, ip: ipPacket({ ...up, seq: 5, flags: SYN }) },
+        { time: start + 100.5 + i, ip: ipPacket({ ...up, seq: 6, flags: RST }) },
+      ];
+    }).flat();
+    const again = connection({ request: GET('/latest/again'), time: start + 50_000 }).map(({ time, ip }) => {
+      // With other numbers: from the same ones it would be taken for a part of the first.
+      for (const at of [24, 28]) ip.writeUInt32BE(ip.readUInt32BE(at) + 1_000_000, at);
+      return { time, ip };
+    });
+    const last = connection({ request: GET('/latest/last'), client: { ...CLIENT, port: 1 }, time: start + 51_000 });
+    const { kinds, events } = await expectTheSame([...half, ...others, ...again, ...last]);
+    expect(kinds.get('exchange')).toBe(2);
+    expect(events).toHaveLength(3);
   });
 
   it('have heads of their own by the hundred', async () => {

@@ -1,6 +1,6 @@
 import { captureError, type TracerError } from '../errors.js';
 import { encodeEndpoints, readNativeError } from './encoding.js';
-import { Layout } from './layout.js';
+import { Layout, NativeErrors } from './layout.js';
 import { nativeModule } from './native.js';
 import { defaultRingBytes } from './ring-size.js';
 import { NativeSource } from './source.js';
@@ -15,41 +15,46 @@ export interface EbpfOptions {
   ringBytes?: number;
 }
 
-/** By enum imds_error_code of native/capture.h. */
 const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }> = new Map([
-  [1, { code: 'IMDS_E_ARGUMENT', remedy: 'Give endpoints with a port, and a ring size that is a power of two.' }],
   [
-    2,
+    NativeErrors.argument,
+    { code: 'IMDS_E_ARGUMENT', remedy: 'Give endpoints with a port, and a ring size that is a power of two.' },
+  ],
+  [
+    NativeErrors.permission,
     {
       code: 'IMDS_E_PERMISSION',
       remedy:
         'Run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8); or start with --source pcap.',
     },
   ],
-  [3, { code: 'IMDS_E_NO_BPF', remedy: 'Use Linux 5.8 or later with BPF, or start with --source pcap.' }],
   [
-    4,
+    NativeErrors.noBpf,
+    { code: 'IMDS_E_NO_BPF', remedy: 'Use Linux 5.8 or later with BPF, or start with --source pcap.' },
+  ],
+  [
+    NativeErrors.noCgroup2,
     {
       code: 'IMDS_E_NO_CGROUP2',
       remedy: 'Use a kernel with cgroup v2 (CONFIG_CGROUPS, CONFIG_CGROUP_BPF), or start with --source pcap.',
     },
   ],
   [
-    5,
+    NativeErrors.verifier,
     {
       code: 'IMDS_E_VERIFIER',
       remedy: 'Report this with the text and the kernel version; until then start with --source pcap.',
     },
   ],
   [
-    6,
+    NativeErrors.attach,
     {
       code: 'IMDS_E_ATTACH',
       remedy: 'Look with `bpftool cgroup tree` for a program that tolerates no other, or start with --source pcap.',
     },
   ],
   [
-    7,
+    NativeErrors.selfTest,
     {
       code: 'IMDS_E_SELF_TEST',
       remedy:
@@ -57,10 +62,13 @@ const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }>
     },
   ],
   [
-    8,
+    NativeErrors.memlock,
     { code: 'IMDS_E_MEMLOCK', remedy: 'Raise the limit: `ulimit -l unlimited`, or LimitMEMLOCK=infinity in the unit.' },
   ],
-  [9, { code: 'IMDS_E_SYSTEM', remedy: 'Free memory or file descriptors, or make the ring smaller.' }],
+  [
+    NativeErrors.system,
+    { code: 'IMDS_E_SYSTEM', remedy: 'Free memory or file descriptors, or make the ring smaller.' },
+  ],
 ]);
 
 /**
@@ -77,6 +85,6 @@ export function openEbpf({ endpoints, ringBytes = defaultRingBytes() }: EbpfOpti
 
 function openError(error: Buffer): TracerError {
   const { code, text } = readNativeError(error);
-  const known = ERRORS.get(code) ?? ERRORS.get(9)!;
+  const known = ERRORS.get(code) ?? ERRORS.get(NativeErrors.system)!;
   return captureError(known.code, `eBPF: ${text}`, known.remedy);
 }

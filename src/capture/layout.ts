@@ -125,9 +125,30 @@ export const Constants = {
   sweepMs: 250,
   reorderMs: 100,
   lingerMs: 10000,
+  exchangeMs: 900,
+  passed: 8192,
+  tableFlows: 20480,
   socketNone: 0,
   socketGone: 1,
   socketFound: 2,
+} as const;
+
+/** enum imds_error_code of native/capture.h, listed by `imds_layout` as `error:argument` and so on. */
+export const NativeErrors = {
+  argument: 1,
+  permission: 2,
+  noBpf: 3,
+  noCgroup2: 4,
+  verifier: 5,
+  attach: 6,
+  selfTest: 7,
+  memlock: 8,
+  system: 9,
+  interface: 10,
+  pcap: 11,
+  file: 12,
+  format: 13,
+  linkType: 14,
 } as const;
 
 /** Version of the ABI that this code speaks: IMDS_ABI_VERSION of native/capture.h. */

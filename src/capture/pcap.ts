@@ -1,6 +1,6 @@
 import { captureError, type TracerError, usageError } from '../errors.js';
 import { encodeEndpoints, readNativeError, readText } from './encoding.js';
-import { Layout } from './layout.js';
+import { Layout, NativeErrors } from './layout.js';
 import { type Handle, type NativeModule, nativeModule } from './native.js';
 import { NativeSource } from './source.js';
 import type { EndpointAddress } from './types.js';
@@ -65,20 +65,22 @@ interface ErrorRow {
   remedy?: string;
 }
 
-/** By enum imds_error_code of native/capture.h. */
 const ERRORS: ReadonlyMap<number, ErrorRow> = new Map<number, ErrorRow>([
-  [1, { code: 'IMDS_E_ARGUMENT', kind: usageError, remedy: 'Give 1 to 1023 endpoints with a port.' }],
   [
-    2,
+    NativeErrors.argument,
+    { code: 'IMDS_E_ARGUMENT', kind: usageError, remedy: 'Give 1 to 1023 endpoints with a port.' },
+  ],
+  [
+    NativeErrors.permission,
     {
       code: 'IMDS_E_PERMISSION',
       kind: captureError,
       remedy: 'Run as root, or grant CAP_NET_RAW (setcap, AmbientCapabilities=).',
     },
   ],
-  [9, { code: 'IMDS_E_SYSTEM', kind: captureError, remedy: 'Free memory or file descriptors.' }],
+  [NativeErrors.system, { code: 'IMDS_E_SYSTEM', kind: captureError, remedy: 'Free memory or file descriptors.' }],
   [
-    10,
+    NativeErrors.interface,
     {
       code: 'IMDS_E_INTERFACE',
       kind: captureError,
@@ -86,7 +88,7 @@ const ERRORS: ReadonlyMap<number, ErrorRow> = new Map<number, ErrorRow>([
     },
   ],
   [
-    11,
+    NativeErrors.pcap,
     {
       code: 'IMDS_E_PCAP',
       kind: captureError,
@@ -94,12 +96,15 @@ const ERRORS: ReadonlyMap<number, ErrorRow> = new Map<number, ErrorRow>([
     },
   ],
   [
-    12,
+    NativeErrors.file,
     { code: 'IMDS_FILE_UNREADABLE', kind: usageError, remedy: 'Give a pcap or pcapng file, or - for standard input.' },
   ],
-  [13, { code: 'IMDS_FILE_FORMAT', kind: usageError, remedy: 'Record one with: tcpdump -i any -w FILE tcp port 80' }],
   [
-    14,
+    NativeErrors.format,
+    { code: 'IMDS_FILE_FORMAT', kind: usageError, remedy: 'Record one with: tcpdump -i any -w FILE tcp port 80' },
+  ],
+  [
+    NativeErrors.linkType,
     {
       code: 'IMDS_E_LINK_TYPE',
       kind: usageError,
@@ -142,7 +147,7 @@ export async function openPcapFile(options: {
 
 function openError(error: Buffer, what: string): TracerError {
   const { code, text } = readNativeError(error);
-  const { code: stable, kind, remedy } = ERRORS.get(code) ?? ERRORS.get(9)!;
+  const { code: stable, kind, remedy } = ERRORS.get(code) ?? ERRORS.get(NativeErrors.system)!;
   return kind(stable, `${what}: ${text}`, remedy);
 }
 

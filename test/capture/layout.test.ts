@@ -1,8 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { Constants, Layout } from '../../src/capture/layout.js';
+import { Constants, Layout, NativeErrors } from '../../src/capture/layout.js';
 import { load, nativeModule } from '../../src/capture/native.js';
+import { RESPONSE_DEADLINE_MS } from '../../src/pipeline.js';
 import { REORDER_INTERVAL_MS, SWEEP_INTERVAL_MS } from '../../src/wire/flow-table.js';
-import { ACCESS_KEY_SCAN_BYTES, FLOW_LINGER_MS } from '../../src/wire/limits.js';
+import {
+  ACCESS_KEY_SCAN_BYTES,
+  FLOW_LINGER_MS,
+  HOLE_TIMEOUT_MS,
+  MAX_FLOWS,
+  MAX_LINGERING_FLOWS,
+} from '../../src/wire/limits.js';
 
 describe('the record layout', () => {
   it('is the one that the native module was compiled with, field by field', () => {
@@ -16,7 +23,8 @@ describe('the record layout', () => {
       Object.entries(fields).map(([field, offset]): [string, number] => [`${struct}.${field}`, offset]),
     );
     expect(new Map(ours)).toEqual(compiled);
-    expect(new Map<string, number>(Object.entries(Constants))).toEqual(constants);
+    const errors = Object.entries(NativeErrors).map(([name, code]): [string, number] => [`error:${name}`, code]);
+    expect(new Map([...Object.entries<number>(Constants), ...errors])).toEqual(constants);
   });
 });
 
@@ -28,6 +36,15 @@ describe('what the native module knows of the connections that are followed', ()
       lingerMs: FLOW_LINGER_MS,
       exchangeBody: ACCESS_KEY_SCAN_BYTES,
     });
+  });
+
+  it('reaches as far as the table does: what the one has forgotten the other does not know any more', () => {
+    expect(Constants.tableFlows).toBeGreaterThanOrEqual(MAX_FLOWS);
+    expect(Constants.passed).toBeGreaterThanOrEqual(MAX_LINGERING_FLOWS);
+  });
+
+  it('takes nothing for an exchange that may have met a deadline', () => {
+    expect(Constants.exchangeMs).toBeLessThan(Math.min(RESPONSE_DEADLINE_MS, HOLE_TIMEOUT_MS));
   });
 });
 
