@@ -18,7 +18,7 @@
 #endif
 
 #define PROBE_RING_BYTES (1u << 16)
-#define USUAL_RING_BYTES (8u << 20)
+#define USUAL_RING_BYTES (8u << 20) /* what src/capture/ring-size.ts takes at most by itself */
 
 struct output {
 	char *text;

@@ -187,7 +187,7 @@ static int add_endpoints(const struct imds_loaded *loaded, const struct imds_end
 	return 0;
 }
 
-/* What is tried, in this order, until one loads. `without` is said of a source that has to do with less. */
+/* What is tried, in this order, until one loads. */
 static const struct {
 	enum imds_variant variant;
 	bool exec;

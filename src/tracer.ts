@@ -20,8 +20,8 @@ export interface LiveTracer {
 }
 
 /**
- * Moves records from a source through the pipeline until it is stopped (or a file ends), and writes the tracer's own
- * events: the counters each minute, each loss within a second, the final counters at the end.
+ * Moves records from a live source through the pipeline until it is stopped, and writes the tracer's own events: the
+ * counters each minute, each loss within a second, the final counters at the end. Of files: replay.ts.
  */
 export function runTracer(options: {
   source: CaptureSource;

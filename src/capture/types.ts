@@ -166,7 +166,7 @@ export interface CaptureStats {
   connectsDropped: number;
 }
 
-/** A source of records. `next` resolves to the records of a batch, an empty array after a time-out or a wake. */
+/** A source of records. */
 export interface CaptureSource {
   readonly kind: 'ebpf' | 'pcap' | 'file';
   /** One line for people: which source, how attached. */

@@ -36,7 +36,7 @@ const STATS_HELP = {
   flows_evicted: 'Connections dropped from the full table.',
   attributed: 'Events whose process is known.',
   unattributed: 'Events whose process is not known.',
-  log_errors: 'Lines and packets that could not be written, and failed file operations.',
+  log_errors: 'Lines of the log files and packets of evidence that could not be written.',
 } satisfies Partial<Record<keyof TracerStats, string>>;
 
 /** Whether the tracer does its work: undefined, or why not. */

@@ -20,7 +20,7 @@ interface Frame {
 const MAX_QUERY = 15;
 const MAX_PATH = 1024;
 const DETAILS = 'Req details: ';
-/** Frames that are known at one time: heads come in stretches of that many. */
+/** Frames that are known at one time: of each of the heads that the native module numbers (`heads` of the layout) four. */
 const MAX_FRAMES = 256;
 
 /** 1 for the bytes that no line escapes. */

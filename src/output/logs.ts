@@ -178,7 +178,7 @@ export class LogFiles {
     this.#events.rotateBy(rotation);
   }
 
-  /** Writes what is pending, within a second, and closes. Never rejects. */
+  /** Writes what is pending, in the time that BlockWriter gives a disk, and closes. Never rejects. */
   async close(): Promise<void> {
     await Promise.all([this.#trace.close(), this.#events.close()]);
     process.off('exit', this.#atExit);
