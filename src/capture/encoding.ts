@@ -1,5 +1,5 @@
+import { parseAddress } from '../addresses.js';
 import { captureError } from '../errors.js';
-import { parseAddress } from './addresses.js';
 import { Layout } from './layout.js';
 import type { EndpointAddress } from './types.js';
 

@@ -1,4 +1,4 @@
-import { formatAddress } from './addresses.js';
+import { formatAddress } from '../addresses.js';
 import { Constants, Layout } from './layout.js';
 import type { PacketRecord } from './types.js';
 

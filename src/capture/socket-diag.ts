@@ -1,5 +1,5 @@
+import { parseAddress } from '../addresses.js';
 import type { EarlyOwner, NamespaceSockets, SocketAddresses, SocketAnswer } from '../process/types.js';
-import { parseAddress } from './addresses.js';
 import { Constants, Layout } from './layout.js';
 import { type NativeModule, nativeModule } from './native.js';
 

@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { Command } from 'commander';
+import { bracketed } from '../addresses.js';
 import { Audit } from '../audit/audit.js';
 import { auditJson } from '../audit/document.js';
 import { ProgressView } from '../audit/progress.js';
@@ -215,9 +216,4 @@ async function inventoryOf({ provider }: AuditOptions, view: ProgressView | unde
 
 /** What an audit traces, in one text. The source is not part of it: another may be chosen after a reboot. */
 const traced = ({ provider, endpoint }: AuditOptions): string =>
-  [
-    ...[...provider].sort(),
-    ...endpoint
-      .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`))
-      .sort(),
-  ].join(' ');
+  [...[...provider].sort(), ...endpoint.map(({ address, port }) => `${bracketed(address)}:${port}`).sort()].join(' ');

@@ -1,4 +1,5 @@
-import { isIP, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
+import { canonicalAddress } from '../addresses.js';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
 import type { ListenAddress } from '../metrics/server.js';
@@ -87,22 +88,13 @@ export function parseEndpoint(value: string, option: string): EndpointAddress {
   const bare = match?.[1] === undefined && match?.[2] === undefined;
   const port = bare || match?.[4] === undefined ? 80 : Number(match[4]);
   const wrongBrackets = match?.[1] !== undefined && !isIPv6(match[1]);
-  if (isIP(address) === 0 || address.includes('%') || wrongBrackets || port < 1 || port > 65535) {
+  const canonical = canonicalAddress(address);
+  if (canonical === undefined || wrongBrackets || port < 1 || port > 65535) {
     throw usageError(
       'IMDS_BAD_ENDPOINT',
       `${option}: "${shown(value)}" is no address`,
       'give IP or IP:PORT, for example 100.100.100.200, 169.254.169.254:80 or [fd00:ec2::254]:80',
     );
   }
-  return { address: canonicalAddress(address), port };
-}
-
-/** One text for one address, so that texts can be compared: IPv6 as RFC 5952 writes it. */
-export function canonicalAddress(address: string): string {
-  if (!isIPv6(address)) return address;
-  const url = new URL(`http://[${address}]/`).hostname.slice(1, -1);
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(url);
-  if (!mapped) return url;
-  const [high, low] = [Number.parseInt(mapped[1]!, 16), Number.parseInt(mapped[2]!, 16)];
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+  return { address: canonical, port };
 }

@@ -1,3 +1,6 @@
+import { isIPv6 } from 'node:net';
+import { bracketed, canonicalAddress } from '../addresses.js';
+
 /**
  * Whether a Host header or an authority names an endpoint. A Host that doesn't is how DNS rebinding and many
  * server-side request forgeries look.
@@ -9,7 +12,7 @@ export class HostNames {
 
   /** `address` is canonical text, the names are in lower case. */
   constructor(address: string, port: number, names: readonly string[]) {
-    this.#address = address.includes(':') ? `[${address}]` : address;
+    this.#address = bracketed(address);
     this.#port = String(port);
     this.#names = new Set([this.#address, ...names]);
   }
@@ -31,11 +34,7 @@ export class HostNames {
 const AUTHORITY = /^(\[[0-9a-f:.]*\]|[^:[\]]*)(?::(\d*))?$/;
 
 /** `[0:0::1]` → `[::1]`, `[::ffff:1.2.3.4]` → `1.2.3.4`; the text itself where it is no IPv6 address. */
-function canonical(bracketed: string): string {
-  if (!URL.canParse(`http://${bracketed}/`)) return bracketed;
-  const host = new URL(`http://${bracketed}/`).hostname;
-  const mapped = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(host);
-  if (!mapped) return host;
-  const [high, low] = [Number.parseInt(mapped[1]!, 16), Number.parseInt(mapped[2]!, 16)];
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
+function canonical(host: string): string {
+  const address = host.slice(1, -1);
+  return isIPv6(address) ? bracketed(canonicalAddress(address)!) : host;
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { bracketed } from '../addresses.js';
 import { type TracerError, usageError } from '../errors.js';
 import { CONTENT_TYPE, formatMetrics } from './exposition.js';
 import type { Metric } from './types.js';
@@ -170,6 +171,6 @@ const same = (a: ListenAddress | undefined, b: ListenAddress | undefined): boole
 const cannotListen = ({ host, port }: ListenAddress, cause: Error): TracerError =>
   usageError(
     'IMDS_METRICS_ADDRESS',
-    `--metrics: can't listen on ${host.includes(':') ? `[${host}]` : host}:${port}: ${cause.message}`,
+    `--metrics: can't listen on ${bracketed(host)}:${port}: ${cause.message}`,
     'give an address of this host and a port that is free: --metrics 127.0.0.1:9464',
   );

@@ -1,3 +1,4 @@
+import { bracketed } from '../addresses.js';
 import type { Level, Verdict } from '../imds/types.js';
 import type { ProcessInfo, ProcessSummary } from '../process/types.js';
 import { escapeText, escapeWord } from './escape.js';
@@ -227,9 +228,7 @@ function formatReloaded(event: ReloadedEvent): Formatted {
 }
 
 const endpointWords = (endpoints: StartedEvent['endpoints']): string =>
-  endpoints
-    .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`))
-    .join(',');
+  endpoints.map(({ address, port }) => `${bracketed(address)}:${port}`).join(',');
 
 function formatStats(event: StatsEvent): Formatted {
   const { by_verdict: byVerdict, ...counters } = event.stats;

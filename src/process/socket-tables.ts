@@ -1,5 +1,6 @@
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4 } from 'node:net';
 import { endianness } from 'node:os';
+import { canonicalAddress, isMapped, parseAddress } from '../addresses.js';
 import type { ProcReader } from './proc.js';
 import type { SocketAddresses, SocketAnswer } from './types.js';
 
@@ -118,39 +119,11 @@ const isInterfaceAddress = (piece: Buffer, address: string): boolean => {
   return bytes !== undefined && piece.includes(`${bytes.toString('hex')} `);
 };
 
-const isMapped = (bytes: Buffer): boolean =>
-  bytes.readUIntBE(10, 2) === 0xffff && bytes.subarray(0, 10).every((b) => b === 0);
-
-/** The 16 bytes of an IPv6 address, of an IPv4 one those of its mapped form; undefined for what is no address. */
-function addressBytes(text: string): Buffer | undefined {
-  const bytes = Buffer.alloc(16);
-  if (isIPv4(text)) {
-    bytes.writeUInt16BE(0xffff, 10);
-    bytes.set(text.split('.').map(Number), 12);
-    return bytes;
-  }
-  const [address] = text.split('%') as [string];
-  if (!isIPv6(address)) return undefined;
-  // A dotted end stands for two groups (RFC 4291, 2.2).
-  const groups = address.replace(/\d+\.\d+\.\d+\.\d+$/, (v4) => {
-    const [a, b, c, d] = v4.split('.').map(Number) as [number, number, number, number];
-    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
-  });
-  const [head, tail] = groups.split('::').map((part) => (part === '' ? [] : part.split(':'))) as [string[], string[]?];
-  head.forEach((group, i) => {
-    bytes.writeUInt16BE(Number.parseInt(group, 16), i * 2);
-  });
-  tail?.forEach((group, i) => {
-    bytes.writeUInt16BE(Number.parseInt(group, 16), 16 - (tail.length - i) * 2);
-  });
-  return bytes;
-}
+/** The 16 bytes of an address, whose zone the tables don't have; undefined for what is none. */
+const addressBytes = (text: string): Buffer | undefined => parseAddress(text.split('%', 1)[0]!);
 
 /** IPv4 text for an IPv4-mapped address, other text as it is. */
-export function unmapped(text: string): string {
-  const bytes = addressBytes(text);
-  return bytes !== undefined && isMapped(bytes) ? bytes.subarray(12).join('.') : text;
-}
+export const unmapped = (text: string): string => canonicalAddress(text) ?? text;
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 

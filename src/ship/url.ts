@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import leven from 'leven';
+import { bracketed } from '../addresses.js';
 import { parseSize } from '../cli/values.js';
 import { usageError } from '../errors.js';
 import { escapeText, escapeWord } from '../output/escape.js';
@@ -107,7 +108,7 @@ function parse(text: string): ShipTarget {
   if (port === 0) throw new Fault('IMDS_SHIP_URL', `"${shown}" has port 0`, 'give the port of the receiver');
   if (url.hash !== '') throw new Fault('IMDS_SHIP_URL', `"${shown}" has a fragment (#)`, 'leave it out');
   const given = parameters(url, schemeName, row.parameters, shown);
-  const name = `${schemeName}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const name = `${schemeName}://${bracketed(host)}:${port}`;
   const tls = row.parameters.includes('ca') ? { tls: tlsFiles(given, shown) } : {};
   return row.scheme.kind === 'syslog'
     ? syslogTarget(row.scheme, { name, host, port, ...tls }, given, url, shown)

@@ -46,11 +46,7 @@ const IPV6_FRAGMENT = 44;
 
 export class TcpPacket implements TcpSegment {
   version: 4 | 6 = 4;
-  sourcePort = 0;
-  destinationPort = 0;
   data: Buffer = EMPTY;
-  /** Where the packet begins in `data`. */
-  start = 0;
   /** Where the TCP header begins in `data`. */
   tcpStart = 0;
   payloadStart = 0;
@@ -60,18 +56,6 @@ export class TcpPacket implements TcpSegment {
   ack = 0;
   flags = 0;
 
-  /** Payload bytes on the wire that the capture does not have. */
-  get cutBytes(): number {
-    return this.payloadLength - (this.payloadEnd - this.payloadStart);
-  }
-  /** Canonical text (RFC 5952 for IPv6); made on demand, as most sources know the addresses already. */
-  get sourceAddress(): string {
-    return this.version === 4 ? ipv4Text(this.data, this.start + 12) : ipv6Text(this.data, this.start + 8);
-  }
-  get destinationAddress(): string {
-    return this.version === 4 ? ipv4Text(this.data, this.start + 16) : ipv6Text(this.data, this.start + 24);
-  }
-
   /**
    * Reads a packet from its IP header on.
    * @param data holds the captured bytes, maybe fewer than there were, from `start` to `end`
@@ -80,7 +64,6 @@ export class TcpPacket implements TcpSegment {
    */
   parse(data: Buffer, wireLength: number, start = 0, end = data.length): PacketFailure | undefined {
     this.data = data;
-    this.start = start;
     if (end === start) return 'truncated_header';
     const version = data[start]! >> 4;
     if (version === 4) return this.#ipv4(data, wireLength, start, end);
@@ -136,8 +119,6 @@ export class TcpPacket implements TcpSegment {
     const payloadStart = offset + headerLength;
     if (headerLength < 20 || payloadStart > wireEnd) return 'bad_header';
     this.tcpStart = offset;
-    this.sourcePort = uint16(data, offset);
-    this.destinationPort = uint16(data, offset + 2);
     this.seq = int32(data, offset + 4);
     this.ack = int32(data, offset + 8);
     this.flags = data[offset + 13]!;
@@ -154,24 +135,3 @@ export class TcpPacket implements TcpSegment {
 const uint16 = (data: Buffer, at: number): number => (data[at]! << 8) | data[at + 1]!;
 const int32 = (data: Buffer, at: number): number =>
   (data[at]! << 24) | (data[at + 1]! << 16) | (data[at + 2]! << 8) | data[at + 3]!;
-
-const ipv4Text = (data: Buffer, at: number): string => `${data[at]}.${data[at + 1]}.${data[at + 2]}.${data[at + 3]}`;
-
-function ipv6Text(data: Buffer, at: number): string {
-  const groups = Array.from({ length: 8 }, (_, i) => uint16(data, at + 2 * i));
-  // The first of the longest runs of at least two zero groups becomes "::" (RFC 5952 section 4.2).
-  let runStart = -1;
-  let runLength = 1;
-  for (let i = 0; i < 8; i++) {
-    let end = i;
-    while (end < 8 && groups[end] === 0) end++;
-    if (end - i > runLength) {
-      runStart = i;
-      runLength = end - i;
-    }
-    i = Math.max(i, end - 1);
-  }
-  const hex = groups.map((group) => group.toString(16));
-  if (runStart < 0) return hex.join(':');
-  return `${hex.slice(0, runStart).join(':')}::${hex.slice(runStart + runLength).join(':')}`;
-}

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { parseAddress } from '../../src/capture/addresses.js';
+import { parseAddress } from '../../src/addresses.js';
 import { Constants, Layout } from '../../src/capture/layout.js';
 import { decodeBatch } from '../../src/capture/records.js';
 import type { PacketRecord } from '../../src/capture/types.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { canonicalAddress, parseDuration, parseEndpoint, parseRingSize } from '../../src/cli/values.js';
+import { parseDuration, parseEndpoint, parseRingSize } from '../../src/cli/values.js';
 import { TracerError } from '../../src/errors.js';
 
 const codeOf = (run: () => unknown): string => {
@@ -62,9 +62,4 @@ describe('ring sizes', () => {
   it.each(['0', '5000', '2048', '2G', 'x', '-8M'])('refuses "%s"', (text) =>
     expect(codeOf(() => parseRingSize(text, '--ring-size'))).toBe('IMDS_BAD_SIZE 2'),
   );
-});
-
-it('writes one text for one address', () => {
-  expect(canonicalAddress('::FFFF:6464:64c8')).toBe('100.100.100.200');
-  expect(canonicalAddress('0:0:0:0:0:0:0:1')).toBe('::1');
 });

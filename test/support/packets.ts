@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { parseAddress } from '../../src/capture/addresses.js';
+import { parseAddress } from '../../src/addresses.js';
 
 /** Packets made by hand, for captures whose every byte a test decides on. */
 

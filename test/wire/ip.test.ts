@@ -54,25 +54,16 @@ const payloadOf = (result: ReturnType<typeof parse>): string | undefined =>
   typeof result === 'string' ? result : result.data.toString('latin1', result.payloadStart, result.payloadEnd);
 
 describe('an IP packet', () => {
-  it('gives ports, numbers, flags and addresses', () => {
+  it('gives numbers and flags', () => {
     const packet = parse(ipv4(tcp()));
     expect(packet).toMatchObject({
       version: 4,
-      sourcePort: 40_000,
-      destinationPort: 80,
       seq: -16,
       ack: 7,
       flags: 0x18,
       payloadLength: PAYLOAD.length,
-      cutBytes: 0,
-      sourceAddress: '10.0.0.7',
-      destinationAddress: '100.100.100.200',
     });
-    expect(parse(ipv6(tcp()))).toMatchObject({
-      version: 6,
-      sourceAddress: 'fd00::2a',
-      destinationAddress: 'fd00:ec2::254',
-    });
+    expect(parse(ipv6(tcp()))).toMatchObject({ version: 6, seq: -16, payloadLength: PAYLOAD.length });
   });
 
   it.each<[string, Buffer]>([
@@ -120,30 +111,14 @@ describe('an IP packet', () => {
 
   it('says how much a cut took', () => {
     const data = ipv4(tcp(PAYLOAD, Buffer.alloc(12, 1)));
-    expect(parse(data.subarray(0, data.length - 5), data.length)).toMatchObject({
-      payloadLength: PAYLOAD.length,
-      cutBytes: 5,
-    });
+    const cut = parse(data.subarray(0, data.length - 5), data.length);
+    expect(cut).toMatchObject({ payloadLength: PAYLOAD.length });
+    expect(payloadOf(cut)).toBe(PAYLOAD.toString().slice(0, -5));
     // Within the TCP options: the payload is missing as a whole.
     const packet = parse(data.subarray(0, 46), data.length);
-    expect(packet).toMatchObject({ payloadLength: PAYLOAD.length, cutBytes: PAYLOAD.length });
+    expect(packet).toMatchObject({ payloadLength: PAYLOAD.length });
     expect(payloadOf(packet)).toBe('');
     expect(parse(ipv4(tcp(), { total: 0 }), 65_600)).toMatchObject({ payloadLength: 65_560 });
-  });
-
-  it.each([
-    ['::', '00000000000000000000000000000000'],
-    ['::1', '00000000000000000000000000000001'],
-    ['1::', '00010000000000000000000000000000'],
-    ['2001:db8:0:1:1:1:1:1', '20010db8000000010001000100010001'],
-    ['2001:db8::1:0:0:1', '20010db8000000000001000000000001'],
-    ['1:0:0:2::3', '00010000000000020000000000000003'],
-    ['fe80::a:b', 'fe8000000000000000000000000a000b'],
-    ['1:2:3:4:5:6:7:8', '00010002000300040005000600070008'],
-  ])('writes the address %s as RFC 5952 has it', (text, hex) => {
-    const data = ipv6(tcp());
-    data.set(Buffer.from(hex, 'hex'), 8);
-    expect(parse(data)).toMatchObject({ sourceAddress: text });
   });
 
   it('never throws nor points outside its bytes', () => {
@@ -158,7 +133,7 @@ describe('an IP packet', () => {
         if (typeof packet === 'string') return;
         expect(packet.payloadStart).toBeLessThanOrEqual(packet.payloadEnd);
         expect(packet.payloadEnd).toBeLessThanOrEqual(data.length);
-        expect(packet.cutBytes).toBeGreaterThanOrEqual(0);
+        expect(packet.payloadEnd - packet.payloadStart).toBeLessThanOrEqual(packet.payloadLength);
       }),
       { numRuns: 3_000 },
     );

@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { bracketed } from '../../addresses.js';
 import { urlParts } from '../../imds/paths.js';
 import type { Judgement } from '../../imds/types.js';
 import type { ProcessInfo, ProcessSummary } from '../../process/types.js';
@@ -111,8 +112,7 @@ export const methodActivity = (method: string): readonly [id: number, name: stri
 export function httpRequest({ request, endpoint }: ShownRequest): Fields | undefined {
   if (request === undefined) return undefined;
   const { path, query } = urlParts(request.target);
-  const address = endpoint.address.includes(':') ? `[${endpoint.address}]` : endpoint.address;
-  const origin = `http://${address}${endpoint.port === 80 ? '' : `:${endpoint.port}`}`;
+  const origin = `http://${bracketed(endpoint.address)}${endpoint.port === 80 ? '' : `:${endpoint.port}`}`;
   return {
     http_method: METHODS.has(request.method) ? request.method : undefined,
     version: request.version,

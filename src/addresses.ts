@@ -27,6 +27,18 @@ export function formatAddress(bytes: Buffer, at = 0): string {
   return length < 2 ? text(groups) : `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
 }
 
+/** Whether 16 bytes are an IPv4 address in the form of an IPv6 one (RFC 4291, section 2.5.5.2). */
+export const isMapped = (bytes: Buffer): boolean => bytes.compare(MAPPED_PREFIX, 0, 12, 0, 12) === 0;
+
+/** One text for one address, so that texts can be compared: as formatAddress writes it. Undefined if `text` is none, or has a zone. */
+export function canonicalAddress(text: string): string | undefined {
+  const bytes = parseAddress(text);
+  return bytes === undefined ? undefined : formatAddress(bytes);
+}
+
+/** As an address, or a name, stands before a port (RFC 3986, section 3.2.2): `[fd00::1]`, `1.2.3.4`. */
+export const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
 /** The 16 bytes of an IPv4 (as `::ffff:a.b.c.d`) or IPv6 address without zone; undefined if `text` is none. */
 export function parseAddress(text: string): Buffer | undefined {
   if (isIPv4(text)) return Buffer.from([...MAPPED_PREFIX, ...text.split('.').map(Number)]);

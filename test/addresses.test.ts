@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatAddress, parseAddress } from '../../src/capture/addresses.js';
+import { bracketed, canonicalAddress, formatAddress, isMapped, parseAddress } from '../src/addresses.js';
 
 describe('formatAddress', () => {
   it.each([
@@ -61,4 +61,29 @@ describe('parseAddress', () => {
     );
     expect(parseAddress('fe80::1%eth0')).toBeUndefined();
   });
+});
+
+describe('one text for one address', () => {
+  it.each([
+    ['::FFFF:6464:64c8', '100.100.100.200'],
+    ['0:0:0:0:0:0:0:1', '::1'],
+    ['169.254.169.254', '169.254.169.254'],
+    ['fe80::1%eth0', undefined],
+    ['imds.example', undefined],
+  ])('of %s is %s', (text, canonical) => {
+    expect(canonicalAddress(text)).toBe(canonical);
+  });
+});
+
+it('knows IPv4 addresses in the form of IPv6', () => {
+  expect(['1.2.3.4', '::ffff:1.2.3.4', '::1.2.3.4', '::'].map((text) => isMapped(parseAddress(text)!))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
+});
+
+it('puts before a port what needs brackets in brackets', () => {
+  expect(['fd00::1', '1.2.3.4', 'a.example'].map(bracketed)).toEqual(['[fd00::1]', '1.2.3.4', 'a.example']);
 });
