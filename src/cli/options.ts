@@ -11,6 +11,7 @@ import { JSON_FORMATS, type JsonFormat } from '../output/formats.js';
 import type { RotationOptions } from '../output/rotating-file.js';
 import { type ShipOptions, shipOptions } from '../ship/options.js';
 import { SHIP_SCHEMES } from '../ship/url.js';
+import { parseSize, SIZE } from '../sizes.js';
 import { type ConfigValue, readConfigFile, unreadable } from './config-file.js';
 import {
   COUNT,
@@ -21,8 +22,6 @@ import {
   parseEndpoint,
   parseListen,
   parseRingSize,
-  parseSize,
-  SIZE,
 } from './values.js';
 
 export const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';

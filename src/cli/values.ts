@@ -4,19 +4,18 @@ import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
 import type { ListenAddress } from '../metrics/server.js';
 import { escapeText } from '../output/escape.js';
+import { parseSize } from '../sizes.js';
 
 /** Parsers of option values. Each throws a usage error that names the option, the value and what would be right. */
 
 /** What values look like; the schema of the configuration has them too. */
 export const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/;
-export const SIZE = /^(\d{1,12})([KMGkmg]?)(?:[iI]?[bB])?$/;
 export const COUNT = /^\d{1,9}$/;
 export const LISTEN = /^(?:(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):)?(\d{1,5})$/;
 
 const shown = (value: string): string => escapeText(value, 100);
 
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const SIZE_UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
 /** `90s`, `10m`, `24h` → milliseconds. */
 export function parseDuration(value: string, option: string): number {
@@ -30,19 +29,6 @@ export function parseDuration(value: string, option: string): number {
     );
   }
   return ms;
-}
-
-/** `8M`, `64K`, `65536`, with or without `iB` → bytes. */
-export function parseSize(value: string, option: string): number {
-  const match = SIZE.exec(value);
-  const bytes = match ? Number(match[1]) * SIZE_UNITS[match[2]!.toUpperCase()]! : 0;
-  if (bytes <= 0)
-    throw usageError(
-      'IMDS_BAD_SIZE',
-      `${option}: "${shown(value)}" is no size`,
-      'write bytes or a unit: 65536, 64K, 8M',
-    );
-  return bytes;
 }
 
 /** A whole number from 1 to `most`. */

@@ -1,6 +1,7 @@
 import type { Severity, Verdict } from '../imds/types.js';
 import type { EventContext } from './context.js';
 import { escapeLines } from './escape.js';
+import { outcomeOf } from './fields.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { formatText, type TextLine } from './text.js';
 import { wholeMilliseconds } from './time.js';
@@ -80,7 +81,7 @@ function requestValues(event: ShownRequest): Values {
   const { process } = attribution;
   return {
     cat: 'imds-request',
-    outcome: response === undefined ? 'unknown' : response.status < 400 ? 'success' : 'failure',
+    outcome: outcomeOf(event),
     reason: judgement.reasons.join(','),
     ...ADDRESSES.source(client.address),
     spt: client.port,

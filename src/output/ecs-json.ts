@@ -4,7 +4,16 @@ import type { ProcessInfo } from '../process/types.js';
 import type { EventContext } from './context.js';
 import { CREDENTIAL_THREAT, ECS, formatEcs, processFields } from './ecs.js';
 import { escapeJson, jsonInside } from './escape.js';
-import { type Fields, hostName, isCredentialAccess, isRefused, latencyMs, MODES, originFields } from './fields.js';
+import {
+  type Fields,
+  hostName,
+  isCredentialAccess,
+  isRefused,
+  latencyMs,
+  MODES,
+  originFields,
+  outcomeOf,
+} from './fields.js';
 import { perProcess } from './per-process.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { namesInText, type TextLine } from './text.js';
@@ -25,13 +34,13 @@ export function ecsJson(event: ShownEvent, context: EventContext, text: TextLine
 const printable = (fields: Fields): string => escapeJson(JSON.stringify(fields));
 
 function requestJson(event: ShownRequest, context: EventContext, text: TextLine): string {
-  const { client, endpoint, response, judgement, attribution } = event;
+  const { client, endpoint, judgement, attribution } = event;
   const who = attribution.process === undefined ? NOBODY : jsonOfProcess(attribution.process);
   const threat = isCredentialAccess(judgement) ? THREAT : '';
   return (
     `${OPENING[text.level]}${utcTime(event.time)}"${jsonOfRun(context)},"event":{"kind":"event","category":["network","web"],` +
     `"type":${isRefused(event) ? '["access","denied"]' : '["access"]'},"action":"imds-request",` +
-    `"outcome":"${response === undefined ? 'unknown' : response.status < 400 ? 'success' : 'failure'}",` +
+    `"outcome":"${outcomeOf(event)}",` +
     `"dataset":"imds.trace","id":"${context.idOf(event)}"},"cloud":{"provider":"${judgement.provider}"},` +
     `"source":{"ip":"${client.address}","port":${client.port}},` +
     `"destination":{"ip":"${endpoint.address}","port":${endpoint.port}},` +

@@ -2,7 +2,15 @@ import { urlParts } from '../imds/paths.js';
 import type { Level } from '../imds/types.js';
 import type { ProcessInfo, ProcessSummary } from '../process/types.js';
 import type { EventContext } from './context.js';
-import { CREDENTIAL_ACCESS, type Fields, hostName, imdsFields, isCredentialAccess, isRefused } from './fields.js';
+import {
+  CREDENTIAL_ACCESS,
+  type Fields,
+  hostName,
+  imdsFields,
+  isCredentialAccess,
+  isRefused,
+  outcomeOf,
+} from './fields.js';
 import type { ShownEvent, ShownRequest } from './redact.js';
 import { formatText } from './text.js';
 import { utcTime } from './time.js';
@@ -59,7 +67,7 @@ function requestFields(event: ShownRequest, context: EventContext): Fields {
       category: ['network', 'web'],
       type: isRefused(event) ? TYPES_BY_STATUS.denied : TYPES_BY_STATUS.allowed,
       action: 'imds-request',
-      outcome: response === undefined ? 'unknown' : response.status < 400 ? 'success' : 'failure',
+      outcome: outcomeOf(event),
       dataset: 'imds.trace',
       id: context.idOf(event),
     },

@@ -37,6 +37,8 @@ const UNPRINTABLE = '[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}\\p{Default_Ignorable_C
 const UNSAFE = new RegExp(`${UNPRINTABLE}|${ANY_MARK}`, 'gu');
 /** Without the u flag and with anything beyond printable ASCII as a suspect: several times as fast, for nearly all values. */
 const SUSPECT = new RegExp(`[^\\x20-\\x7e]|${ANY_MARK}`);
+/** The same alone, for what is no part of a line. */
+const INVISIBLE = new RegExp(UNPRINTABLE, 'gu');
 /** For formats that have their own marks, and escapes of their own for line ends. */
 const UNPRINTABLE_IN_LINES = new RegExp(`(?![\\n\\r])${UNPRINTABLE}`, 'gu');
 const UNSAFE_IN_WORD = new RegExp(`${UNPRINTABLE}|${ANY_MARK}| `, 'gu');
@@ -77,6 +79,10 @@ export function escapeLines(value: string, limit: number = MAX_VALUE_LENGTH): st
   if (value.length <= limit && !/[^\n\r\x20-\x7e]/.test(value)) return value;
   return escapeWith(value, limit, UNPRINTABLE_IN_LINES);
 }
+
+/** Printable text without any bound, for a page that escapes its own marks. */
+export const escapeInvisible = (value: string): string =>
+  value.replace(INVISIBLE, (character) => hexEscape(character.codePointAt(0)!));
 
 /** Characters that are invisible or steer a terminal, but stand as they are in JSON text: DEL, C1, format characters. */
 const UNSAFE_IN_JSON = /[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;

@@ -85,6 +85,10 @@ export function hostName(host: string): string {
   return boundText(end > 0 ? host.slice(0, end) : host, 256);
 }
 
+/** Whether the service gave what it was asked for, as far as an answer was seen. */
+export const outcomeOf = ({ response }: ShownRequest): 'success' | 'failure' | 'unknown' =>
+  response === undefined ? 'unknown' : response.status < 400 ? 'success' : 'failure';
+
 /** The service turned the request away for what it carries or lacks. */
 export const isRefused = ({ response }: ShownRequest): boolean =>
   response !== undefined && (response.status === 401 || response.status === 403);

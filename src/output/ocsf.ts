@@ -1,6 +1,6 @@
 import type { Severity, Verdict } from '../imds/types.js';
 import type { EventContext } from './context.js';
-import { type Fields, imdsFields, isRefused } from './fields.js';
+import { type Fields, imdsFields, isRefused, outcomeOf } from './fields.js';
 import {
   actor,
   attacks,
@@ -85,7 +85,7 @@ function requestFields(event: ShownRequest, context: EventContext, { level, mess
     time: wholeMilliseconds(event.time),
     ...requestType(event),
     ...(verdict === 'normal_mode' ? NORMAL_MODE_SEVERITIES[severity] : SEVERITIES[verdict]),
-    ...(response === undefined ? STATUS.unknown : response.status < 400 ? STATUS.success : STATUS.failure),
+    ...STATUS[outcomeOf(event)],
     status_code: response && String(response.status),
     status_detail: reasons.length === 0 ? undefined : reasons.join(','),
     message,

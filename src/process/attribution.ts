@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ConnectRecord, ProcessRecord } from '../capture/types.js';
 import { LruMap, OWN_BYTES, type Weight } from '../lru.js';
+import { decodeLatin1 } from '../text.js';
 import { FlowIndex, type FlowKey } from '../wire/flow-index.js';
 import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
@@ -9,7 +10,6 @@ import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } f
 import type { OpenNamespace } from './namespaces.js';
 import { MAX_ARGV_BYTES, ProcReader, parseStat, parseUid, type RawArguments, type RawText } from './proc.js';
 import {
-  decodeRaw,
   describeProgram,
   FRESH_MS,
   type KnownProcess,
@@ -324,7 +324,7 @@ export class Attributor {
     const name = this.#users.nameOf(uid);
     const process: ProcessInfo = {
       pid,
-      name: decodeRaw(comm),
+      name: decodeLatin1(comm),
       entityId: this.#entityId(pid, startTicks),
       user: name === undefined ? { id: uid } : { id: uid, name },
       ancestors: ancestors.map((ancestor) => ancestor.summary),
@@ -352,8 +352,8 @@ export class Attributor {
     if (known !== undefined) return known.info;
     const { unit, container, podUid } = describeCgroups(paths);
     const info: CgroupInfo = {};
-    if (unit !== undefined) info.unit = decodeRaw(unit);
-    if (container !== undefined) info.container = { ...container, id: decodeRaw(container.id) };
+    if (unit !== undefined) info.unit = decodeLatin1(unit);
+    if (container !== undefined) info.container = { ...container, id: decodeLatin1(container.id) };
     if (podUid !== undefined) info.podUid = podUid;
     this.#cgroups.set(key, { info, bytes: 400 + 4 * key.length });
     return info;

@@ -1,6 +1,6 @@
 import type { KernelProcess } from '../capture/types.js';
 import { LruMap, OWN_BYTES } from '../lru.js';
-import { decodeBytes } from '../text.js';
+import { decodeLatin1 } from '../text.js';
 import { type BootClock, ticksOfBootNs } from './boot-clock.js';
 import type { WorkBudget } from './budget.js';
 import {
@@ -58,9 +58,6 @@ export const keyOf = (process: KernelProcess): ProcessKey => ({
   startTicks: ticksOfBootNs(process.startBootNs),
   comm: process.comm.toString('latin1'),
 });
-
-/** Text for people of bytes in a latin1 string. */
-export const decodeRaw = (raw: RawText): string => decodeBytes(Buffer.from(raw, 'latin1'));
 
 /** Remembers processes that are ancestors of connecting ones, with the arguments of the program that each runs. */
 export class ProcessTable {
@@ -172,7 +169,7 @@ export class ProcessTable {
     fromExec = false,
     checkedAt = performance.now(),
   ): KnownProcess {
-    const summary: ProcessSummary = { pid, name: decodeRaw(comm), startTime: this.clock.epochMs(startTicks) };
+    const summary: ProcessSummary = { pid, name: decodeLatin1(comm), startTime: this.clock.epochMs(startTicks) };
     describeProgram(summary, { argv, truncated }, executable);
     const known: KnownProcess = {
       pid,
@@ -205,10 +202,10 @@ const argsOf = ({ argv, truncated }: RawArguments): RawArguments => ({ argv, tru
 
 /** Fills in what is known of a program, and leaves out what is not. */
 export function describeProgram(summary: ProcessSummary, { argv, truncated }: RawArguments, executable: RawText): void {
-  const args = splitArguments(decodeRaw(argv));
+  const args = splitArguments(decodeLatin1(argv));
   if (args.length > 0) summary.args = args;
   if (truncated) summary.argsTruncated = true;
-  if (executable !== '') summary.executable = decodeRaw(executable);
+  if (executable !== '') summary.executable = decodeLatin1(executable);
 }
 
 /** About what the texts of a summary take in memory: a string has a header, and two bytes a character where it must. */

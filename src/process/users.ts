@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { decodeBytes } from '../text.js';
+import { decodeLatin1 } from '../text.js';
 
 /** More than any real file; what lies behind is not read. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
@@ -46,7 +46,7 @@ export function parsePasswd(bytes: Buffer): Map<number, string> {
     const match = /^([^:+#-][^:]{0,255}):[^:]*:(\d{1,10}):/.exec(line);
     if (match === null) continue;
     const uid = Number(match[2]);
-    if (!names.has(uid)) names.set(uid, decodeBytes(Buffer.from(match[1]!, 'latin1')));
+    if (!names.has(uid)) names.set(uid, decodeLatin1(match[1]!));
   }
   return names;
 }

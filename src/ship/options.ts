@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { parseSize } from '../cli/values.js';
 import { usageError } from '../errors.js';
+import { parseSize } from '../sizes.js';
 import type { ShipTarget } from './target.js';
 import { parseShipUrl } from './url.js';
 

@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import leven from 'leven';
 import { bracketed } from '../addresses.js';
-import { parseSize } from '../cli/values.js';
 import { usageError } from '../errors.js';
 import { escapeText, escapeWord } from '../output/escape.js';
 import { type EventFormat, FORMATTERS } from '../output/formats.js';
+import { parseSize } from '../sizes.js';
 import type { OtlpTarget, ShipTarget, SyslogTarget, TlsFiles } from './target.js';
 
 /** RFC 5424, section 6.2.1, in the names of syslog.conf(5). */

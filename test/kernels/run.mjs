@@ -20,7 +20,7 @@ const build = join(root, 'build/kernels');
 const ALL = ['test/capture', 'test/e2e', 'test/native'];
 /** What is run where no `--all` asks for more: on an emulated processor all takes hours. */
 const CORE = [
-  ...['test/capture/ebpf.test.ts', 'test/capture/layout.test.ts', 'test/capture/addresses.test.ts'],
+  ...['test/capture/ebpf.test.ts', 'test/capture/layout.test.ts', 'test/addresses.test.ts'],
   ...['verdicts', 'wire', 'attribution', 'mass', 'burst', 'less'].map((name) => `test/e2e/${name}.test.ts`),
 ];
 

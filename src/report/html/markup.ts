@@ -1,3 +1,5 @@
+import { escapeInvisible } from '../../output/escape.js';
+
 /** HTML text. Made by `html` only, so that a string from outside can't pass for it. */
 export class Markup {
   constructor(private readonly text: string) {}
@@ -21,18 +23,7 @@ function render(value: Content): string {
   if (value === null || value === undefined || value === false) return '';
   if (value instanceof Markup) return value.toString();
   if (typeof value === 'object') return value.map(render).join('');
-  return escapeHtml(printable(String(value)));
-}
-
-/** What draws nothing, or turns the direction of what follows: as in output/escape.ts. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
-
-/** Text from outside with its invisible characters shown as `\x1b` or `\u{202e}`. */
-function printable(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => {
-    const code = character.codePointAt(0)!.toString(16);
-    return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `\\u{${code}}`;
-  });
+  return escapeHtml(escapeInvisible(String(value)));
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {
