@@ -153,7 +153,7 @@ export class Pipeline {
 
   /**
    * Between these two calls heads that came before are known again (wire/known-heads.ts): to be called around the records of
-   * a batch, which holds what they hold.
+   * a batch, which holds what they hold. replay.ts does so; live, each head is read.
    */
   beginBatch(): void {
     this.#flows.counters.requestHeads.begin();

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
@@ -347,6 +347,52 @@ describe('docs/siem.md', () => {
       statSync(join(folder, name)).isFile(),
     );
     expect(sorted(named(SIEM, 'Configuration'))).toEqual(sorted(files.map((name) => `deploy/${name}`)));
+  });
+});
+
+describe('docs/development.md', () => {
+  /** The folder below src/, or the file in it. */
+  const partOf = (path: string): string => /^src\/(?:[^/]+\/|[^/]+\.ts)/.exec(path)![0];
+
+  /** Which parts run the code of which: imports of types leave nothing behind. */
+  function uses(): Map<string, Set<string>> {
+    const found = new Map<string, Set<string>>();
+    for (const name of readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })) {
+      if (!name.endsWith('.ts')) continue;
+      const path = `src/${name}`;
+      const text = readFileSync(join(ROOT, path), 'utf8');
+      const imports = text.matchAll(
+        /^(?:import|export) (?!type )([^;]*?) from '(\.[^']+)\.js'|import\('(\.[^']+)\.js'\)/gm,
+      );
+      for (const [, names = '', at, late] of imports) {
+        const words = /^\{(.*)\}$/s
+          .exec(names)?.[1]
+          ?.split(',')
+          .filter((word) => word.trim() !== '');
+        if (words?.every((word) => /^\s*type /.test(word))) continue;
+        const used = partOf(`${join(dirname(path), at ?? late!)}.ts`);
+        if (used !== partOf(path)) found.set(partOf(path), (found.get(partOf(path)) ?? new Set()).add(used));
+      }
+    }
+    return found;
+  }
+
+  it('has every part of src, and whose code it runs', () => {
+    const all = uses();
+    const table = rows(section(page('development.md'), 'Layout')).map(([parts, , cell]) => ({
+      parts: quoted(parts!).filter((part) => part.startsWith('src/')),
+      runs: quoted(cell!).filter((part) => part.startsWith('src/')),
+    }));
+    const [helpers] = table.filter(({ parts }) => parts.includes('src/errors.ts')).map(({ parts }) => parts);
+    const parts = table.flatMap((row) => row.parts);
+    const there = readdirSync(join(ROOT, 'src'), { withFileTypes: true });
+    expect(sorted(parts)).toEqual(sorted(there.map((entry) => `src/${entry.name}${entry.isDirectory() ? '/' : ''}`)));
+    for (const row of table) {
+      if (row.parts.length === 0 || row.parts.includes('src/cli/')) continue;
+      const used = row.parts.flatMap((part) => [...(all.get(part) ?? [])]);
+      const others = used.filter((part) => !row.parts.includes(part) && !helpers!.includes(part));
+      expect(sorted(row.runs), row.parts.join()).toEqual(sorted(others));
+    }
   });
 });
 
