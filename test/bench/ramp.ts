@@ -4,7 +4,7 @@ import { losses, startTraced } from './traced.js';
 
 const WORKERS = 4;
 /** Requests a second that are tried one after the other, a connection each. */
-const RATES = [500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000] as const;
+const RATES = [500, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000, 24_000] as const;
 /** Where the clients come no nearer to the rate than this, the machine is at its end before the tracer is. */
 const REACHED = 0.6;
 /** Kept up with: so long after the last request all is written; without an answer a request waits for a second. */
