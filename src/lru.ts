@@ -19,6 +19,8 @@ export interface Index<K, E> {
   delete(key: K): unknown;
 }
 
+const WEIGHTLESS: Weight<unknown> = { take: () => 0, giveBack: () => 0 };
+
 /**
  * A map that keeps its most recently used entries, at most `maxEntries` of together at most `maxBytes`, but always the
  * newest. Each call is O(1), those entries aside that it pushes out.
@@ -34,8 +36,8 @@ export class LruMap<K, V> {
 
   constructor(
     private readonly maxEntries: number,
-    private readonly maxBytes: number,
-    private readonly weight: Weight<V>,
+    private readonly maxBytes = Number.POSITIVE_INFINITY,
+    private readonly weight: Weight<V> = WEIGHTLESS,
     entries: Index<K, Entry<K, V>> = new Map(),
   ) {
     this.#entries = entries;
@@ -47,6 +49,11 @@ export class LruMap<K, V> {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Whether it is there, which is no use of it. */
+  has(key: K): boolean {
+    return this.#entries.get(key) !== undefined;
   }
 
   /** The value, which becomes the most recently used one. */

@@ -68,10 +68,22 @@ describe('an LruMap', () => {
               model.set(key, bytes);
             }
             expect([lru.size, lru.bytes, weighed]).toEqual([model.entries.length, model.bytes, model.bytes]);
+            expect(lru.has(key)).toBe(model.entries.some((entry) => entry.key === key));
           }
           for (const { key, bytes } of [...model.entries]) expect(lru.get(key)?.bytes).toBe(bytes);
         },
       ),
     );
+  });
+
+  it('slows down neither at its limit nor for a key that is used all the time', () => {
+    const map = new LruMap<number, number>(16_384);
+    // A look through all that it holds, each time, would take minutes, and so run into the test's own limit.
+    for (let i = 0; i < 1_000_000; i++) {
+      map.set(i, i);
+      map.get(7);
+      map.set(7, i);
+    }
+    expect(map.size).toBe(16_384);
   });
 });

@@ -3,6 +3,7 @@ import { REASONS } from '../imds/reasons.js';
 import { worse } from '../imds/severities.js';
 import type { Severity, Verdict } from '../imds/types.js';
 import { LEVELS } from '../imds/verdict.js';
+import { LruMap } from '../lru.js';
 import { boundText } from '../output/escape.js';
 import { callersOf, clientCommand } from './command.js';
 import type { ObservedProcess, RequestObservation } from './observation.js';
@@ -351,7 +352,7 @@ export class Clients {
   readonly #timeline = new Timeline();
   readonly #proxies = new ProxyFinder();
   /** What the last token-related answer of a process was, and so that it is known. */
-  readonly #processes = new Map<string, 'token_invalid' | 'other'>();
+  readonly #processes = new LruMap<string, 'token_invalid' | 'other'>(MAX_PROCESSES);
   readonly #room: TextRoom;
   readonly #reserve: number;
   readonly #limits: ClientLimits;
@@ -422,14 +423,7 @@ export class Clients {
     const before = this.#processes.get(entityId);
     const now = verdict === 'token_invalid' ? 'token_invalid' : 'other';
     if (before === 'token_invalid' && now === 'token_invalid') client.cause('keeps_old_token');
-    this.#processes.delete(entityId);
     this.#processes.set(entityId, now);
-    if (this.#processes.size > MAX_PROCESSES) {
-      for (const oldest of this.#processes.keys()) {
-        this.#processes.delete(oldest);
-        break;
-      }
-    }
     return before === undefined;
   }
 

@@ -1,3 +1,4 @@
+import { LruMap } from '../lru.js';
 import type { RequestObservation } from './observation.js';
 
 /** Requests within other requests: `inner` asked the same while `outer` waited for its answer. */
@@ -24,7 +25,7 @@ const MAX_KEY = 512;
  * before it answers. By itself that can be chance; who uses the matches looks at how many of a client's requests match.
  */
 export class ProxyFinder {
-  readonly #recent = new Map<string, Span[]>();
+  readonly #recent = new LruMap<string, Span[]>(MAX_KEYS);
 
   /** Takes a request of a client, in the order of their answers, more or less; the matches that it makes. */
   observe(client: string, request: RequestObservation): ProxyMatch[] {
@@ -41,14 +42,7 @@ export class ProxyFinder {
     }
     spans.push(span);
     if (spans.length > MAX_SPANS) spans.shift();
-    this.#recent.delete(key);
     this.#recent.set(key, spans);
-    if (this.#recent.size > MAX_KEYS) {
-      for (const oldest of this.#recent.keys()) {
-        this.#recent.delete(oldest);
-        break;
-      }
-    }
     return matches;
   }
 }

@@ -1,3 +1,5 @@
+import { LruMap } from '../lru.js';
+
 /** A process's token request; `granted` turns true when the service's answer says so. */
 export interface TokenRequest {
   readonly time: number;
@@ -7,26 +9,21 @@ export interface TokenRequest {
 export const FALLBACK_WINDOW_MS = 60_000;
 
 /**
- * The last token request of each process, by events' time. Bounded: the process that asked longest ago goes first.
+ * The last token request of each process, by events' time. Bounded: the process of which was heard longest ago goes first.
  */
 export class TokenRequests {
-  readonly #last = new Map<string, TokenRequest>();
+  readonly #last: LruMap<string, TokenRequest>;
 
-  constructor(readonly limit = 16_384) {}
+  constructor(limit = 16_384) {
+    this.#last = new LruMap(limit);
+  }
 
   /** Notes a request, not granted as yet. `time` in epoch milliseconds. */
   note(entityId: string, time: number): TokenRequest {
     const request = { time, granted: false };
     const known = this.#last.get(entityId);
     if (known && known.time > time) return request;
-    this.#last.delete(entityId);
     this.#last.set(entityId, request);
-    if (this.#last.size > this.limit) {
-      for (const oldest of this.#last.keys()) {
-        this.#last.delete(oldest);
-        break;
-      }
-    }
     return request;
   }
 

@@ -1,4 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
+import { LruMap } from '../lru.js';
 
 /** How many values are remembered; the least recently seen goes first. */
 const MAX_LEARNED = 4096;
@@ -25,9 +26,18 @@ export class LearnedSecrets {
   readonly #key = randomBytes(32).toString('base64');
   /** How many learned words have a length: spares the hash for nearly every word. */
   readonly #lengths = new Uint16Array(MAX_LENGTH + 1);
-  /** By their hashes, the least recently seen first: each word, and the beginning of each. */
-  readonly #words = new Map<string, LearnedWord>();
-  readonly #beginnings = new Map<string, true>();
+  /** By their hashes: each word, and the beginning of each. */
+  readonly #words = new LruMap<string, LearnedWord>(MAX_LEARNED, Number.POSITIVE_INFINITY, {
+    take: ({ length }) => {
+      this.#lengths[length]! += 1;
+      return 0;
+    },
+    giveBack: ({ length }) => {
+      this.#lengths[length]! -= 1;
+      return 0;
+    },
+  });
+  readonly #beginnings = new LruMap<string, true>(MAX_LEARNED);
   #version = 0;
   /** Hash of the word that was seen last: as a rule the next request has it as well, and nothing is to be remembered. */
   #last = '';
@@ -53,11 +63,9 @@ export class LearnedSecrets {
       if (learned === undefined) {
         learned = { length: word.length, beginning: this.#hash(`^${word.slice(0, MIN_LENGTH)}`) };
         this.#version += 1;
-        this.#lengths[word.length]! += 1;
+        this.#words.set(hashed, learned);
       }
-      const forgotten = remember(this.#words, hashed, learned);
-      if (forgotten !== undefined) this.#lengths[forgotten.length]! -= 1;
-      remember(this.#beginnings, learned.beginning, true);
+      this.#beginnings.set(learned.beginning, true);
     }
   }
 
@@ -90,19 +98,6 @@ interface LearnedWord {
   length: number;
   /** Hash of its beginning. */
   beginning: string;
-}
-
-/**
- * Makes `key` the youngest of a map that keeps the MAX_LEARNED youngest (a Map iterates in the order of insertion). Gives the
- * value of the oldest where that had to leave.
- */
-function remember<T>(map: Map<string, T>, key: string, value: T): T | undefined {
-  map.delete(key);
-  map.set(key, value);
-  if (map.size <= MAX_LEARNED) return undefined;
-  const [oldest, forgotten] = map.entries().next().value!;
-  map.delete(oldest);
-  return forgotten;
 }
 
 function isLearnable(word: string): boolean {

@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { LruMap, OWN_BYTES } from '../../src/lru.js';
 import { BootClock, ticksOfBootNs } from '../../src/process/boot-clock.js';
 import { WorkBudget } from '../../src/process/budget.js';
 import { parsePasswd, UserNames } from '../../src/process/users.js';
@@ -10,54 +9,6 @@ import { CleanUp, sleep, tree } from './support.js';
 
 const cleanUp = new CleanUp();
 afterEach(() => cleanUp.run());
-
-describe('LruMap', () => {
-  const NOTHING = { take: () => 0, giveBack: () => 0 };
-  const keys = (map: LruMap<number, unknown>): number[] => [1, 2, 3, 4, 5].filter((key) => map.get(key) !== undefined);
-
-  it('gives up the least recently used', () => {
-    const map = new LruMap<number, string>(3, 1, NOTHING);
-    for (const key of [1, 2, 3]) map.set(key, `${key}`);
-    map.get(1);
-    map.set(2, 'again');
-    map.set(4, '4');
-    expect(keys(map)).toEqual([1, 2, 4]);
-    map.delete(2);
-    map.delete(2);
-    map.set(3, '3');
-    map.set(5, '5'); // the oldest is now 1, which `keys` asked for first
-    expect(keys(map)).toEqual([3, 4, 5]);
-    for (const key of [3, 4, 5]) map.delete(key);
-    expect([map.size, map.get(3)]).toEqual([0, undefined]);
-    map.set(1, '1');
-    expect(map.get(1)).toBe('1');
-  });
-
-  it('keeps to its bytes, but always the newest', () => {
-    const map = new LruMap<number, { bytes: number }>(9, 100, OWN_BYTES);
-    map.set(1, { bytes: 40 });
-    map.set(2, { bytes: 40 });
-    map.set(2, { bytes: 50 });
-    expect([map.bytes, keys(map)]).toEqual([90, [1, 2]]);
-    map.set(3, { bytes: 20 });
-    expect([map.bytes, keys(map)]).toEqual([70, [2, 3]]);
-    map.set(4, { bytes: 1000 });
-    expect([map.bytes, keys(map)]).toEqual([1000, [4]]);
-    map.delete(4);
-    expect(map.bytes).toBe(0);
-  });
-
-  it('slows down neither at its limit nor for a key that is used all the time', () => {
-    const map = new LruMap<number, number>(16_384, 1, NOTHING);
-    // A look through all that it holds, each time, would take minutes, and so run into the test's own limit.
-    for (let i = 0; i < 1_000_000; i++) {
-      map.set(i, i);
-      map.get(7);
-      map.set(7, i);
-    }
-    expect(map.size).toBe(16_384);
-  });
-});
 
 describe('WorkBudget', () => {
   it('refuses work when the time is used up, and allows it again at its share', () => {
