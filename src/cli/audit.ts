@@ -26,6 +26,7 @@ import { hostContext } from './host.js';
 import { LAB_PAUSE_MS, LAB_UNSEEN, startLab } from './lab.js';
 import { type AuditOptions, addAuditOptions, resolveAuditOptions } from './options.js';
 import { stopOnSignal } from './signals.js';
+import { isTerminalGone } from './streams.js';
 
 /** The result for a SIEM: a finding of the host, and one of each client without a token. An object a line. */
 const auditFindings = (result: AuditResult, context: EventContext): string =>
@@ -66,8 +67,6 @@ Exit status: 0 ready, 1 not ready: access without a token was seen, 2 wrong usag
 }
 
 async function audit(options: AuditOptions): Promise<ExitStatus> {
-  // A reader that goes away (`| head`) takes nothing from the files.
-  process.stdout.on('error', () => undefined);
   const { out, durationMs, allowSilent, provider } = options;
   const folder = new AuditFolder(out);
   const context = hostContext();
@@ -81,12 +80,15 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     traces: traced(options),
   });
   const view = options.quiet ? undefined : new ProgressView(process.stderr);
+  // From now on, for without a handler it would end the process, and the result would be missing.
+  const hangup = new Hangup();
+  process.on('SIGHUP', hangup.heed);
   if (state.resumedAfterMs !== undefined) {
     view?.line(`goes on with the audit in ${escapeText(out)}, of which ${duration(state.remainingMs)} are left`);
   }
   try {
     // Killed between its last save and its result, an audit has nothing left to trace.
-    if (state.remainingMs > 0) await traceFor(options, state, view, context);
+    if (state.remainingMs > 0) await traceFor(options, state, view, context, hangup);
     const early = state.endedEarly;
     // A kill while the inventory is taken loses nothing. On a full disk, what a day has found is at least shown.
     let trouble: unknown;
@@ -94,7 +96,8 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
       trouble ??= error;
     };
     await state.save().catch(noteTrouble);
-    const { items, complete } = early || options.skipInventory ? NO_INVENTORY : await inventoryOf(options, view);
+    const { items, complete } =
+      early || options.skipInventory ? NO_INVENTORY : await inventoryOf(options, view, hangup);
     const result = state.result(items, complete);
     const write = async (): Promise<void> => {
       await folder.write('audit.json', auditJson(result));
@@ -112,8 +115,20 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     if (trouble !== undefined) throw trouble;
     return STATUSES[result.verdict];
   } finally {
+    process.off('SIGHUP', hangup.heed);
     view?.close();
   }
+}
+
+/** "Open the logs anew", as for `trace`; in a terminal, that the terminal is gone. What these are goes by what is under way. */
+class Hangup {
+  reopen: () => void = () => undefined;
+  stop: () => void = () => undefined;
+
+  readonly heed = (): void => {
+    if (isTerminalGone()) this.stop();
+    else this.reopen();
+  };
 }
 
 /** Traces for the time that is left, or until it is stopped. */
@@ -122,6 +137,7 @@ async function traceFor(
   state: Audit,
   view: ProgressView | undefined,
   context: EventContext,
+  hangup: Hangup,
 ): Promise<void> {
   const learned = new LearnedSecrets();
   const say = (text: string): void => {
@@ -138,13 +154,10 @@ async function traceFor(
   if (evidence !== undefined) sinks.push(evidence);
   const session = new LiveSession({ ...options, sinks, evidence, learned });
   const stop = stopOnSignal(() => session.stop());
-  const onHangup = (): void => {
-    // "Open the logs anew", as for `trace`; in a terminal, that the terminal is gone.
-    if (process.stdout.isTTY) session.stop();
-    else {
-      logs.reopen();
-      evidence?.reopen();
-    }
+  hangup.stop = () => session.stop();
+  hangup.reopen = () => {
+    logs.reopen();
+    evidence?.reopen();
   };
   let lab: Lab | undefined;
   try {
@@ -154,7 +167,6 @@ async function traceFor(
         if (options.lab) lab = await startLab({ mode: 'normal', providers: options.provider });
       },
       onCapture: (source) => {
-        process.on('SIGHUP', onHangup);
         state.captureStarted();
         stop.after(state.remainingMs);
         if (lab !== undefined && source === 'pcap') view?.line(LAB_UNSEEN);
@@ -171,7 +183,7 @@ async function traceFor(
     if (state.hasBegun) await state.save();
     throw error;
   } finally {
-    process.off('SIGHUP', onHangup);
+    hangup.reopen = () => undefined;
     stop.release();
     await lab?.stop();
   }
@@ -199,10 +211,11 @@ interface Found {
 const NO_INVENTORY: Found = { items: [], complete: undefined };
 
 /** The clients that are installed here. Whatever happens to it, the audit has its result; a signal cuts it short. */
-async function inventoryOf({ provider }: AuditOptions, view: ProgressView | undefined): Promise<Found> {
+async function inventoryOf({ provider }: AuditOptions, view: ProgressView | undefined, hangup: Hangup): Promise<Found> {
   view?.line('looking for installed clients (Ctrl-C or --skip-inventory leaves it out)');
   const cancel = new AbortController();
   const stop = stopOnSignal(() => cancel.abort());
+  hangup.stop = () => cancel.abort();
   try {
     return await takeInventory({ providers: provider, limits: { time: INVENTORY_MS }, signal: cancel.signal });
   } catch (error) {

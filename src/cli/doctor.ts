@@ -7,6 +7,7 @@ import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { inColour } from '../output/terminal.js';
 import { version } from '../version.js';
+import { writeResult } from './streams.js';
 
 /** A connection to it is never made: the source is only opened, tested against loopback and closed. */
 const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
@@ -25,11 +26,22 @@ export function doctorCommand(): Command {
       'says what this host can do: kernel, BTF, cgroup v2, capabilities, programs tried for real, chosen source',
     )
     .option('--json', 'for programs')
-    .addHelpText('after', '\nExit status: 0 this host can capture, 3 it can not (why, and what to do, is printed).')
-    .action((options: { json?: boolean }) => {
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo imds-tracer doctor                            each check, and what trace would capture with
+  sudo imds-tracer doctor --json | jq -r .source.chosen
+
+Exit status: 0 this host can capture, 3 it can not: why, and what to do, is on standard error.`,
+    )
+    .action(async (options: { json?: boolean }) => {
       const diagnosis = diagnose();
-      process.stdout.write(options.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis));
-      process.exitCode = diagnosis.source.chosen === 'none' ? ExitCode.cannotCapture : ExitCode.done;
+      await writeResult(options.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis));
+      const { chosen, reason, remedy } = diagnosis.source;
+      if (chosen !== 'none') return;
+      process.exitCode = ExitCode.cannotCapture;
+      process.stderr.write(`imds-tracer: ${reason}\n${remedy ? `  ${remedy}\n` : ''}`);
     });
 }
 
@@ -62,7 +74,7 @@ function formatDiagnosis({ checks, source, ...versions }: Diagnosis): string {
   );
   const verdict =
     source.chosen === 'none'
-      ? `${colours.red('This host can’t capture')}: ${source.reason}${source.remedy ? `\n  ${source.remedy}` : ''}`
+      ? colours.red('This host can’t capture.')
       : `${colours.green('trace would use')}: ${source.reason}`;
   return `imds-tracer ${versions.version}, Node ${versions.node}\n${lines.join('\n')}\n${verdict}\n`;
 }

@@ -12,6 +12,7 @@ import { ProgressLine } from '../output/progress-line.js';
 import { inColour } from '../output/terminal.js';
 import { version } from '../version.js';
 import { stopOnSignal } from './signals.js';
+import { writeResult } from './streams.js';
 import { parseDuration } from './values.js';
 
 /** Of the JSON document; raised where a member changes its meaning. */
@@ -53,8 +54,6 @@ Exit status: 0 nothing is too old, 1 something is, 2 wrong usage, 4 nothing is b
       const abort = new AbortController();
       const stop = stopOnSignal(() => abort.abort());
       const progress = new ProgressLine(process.stderr, REDRAW_MS, 0);
-      // A reader that goes away (`| head`) is no fault of the tracer's.
-      process.stdout.on('error', () => undefined);
       let result: InventoryResult;
       try {
         result = await takeInventory({
@@ -68,7 +67,7 @@ Exit status: 0 nothing is too old, 1 something is, 2 wrong usage, 4 nothing is b
         progress.clear();
         stop.release();
       }
-      process.stdout.write(
+      await writeResult(
         options.format === 'json' ? toJson(result, options.root) : formatInventory(result, inColour(process.stdout)),
       );
       process.exitCode = exitStatus(result);

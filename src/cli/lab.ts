@@ -5,11 +5,12 @@ import type { ProviderName } from '../imds/types.js';
 import type { Lab, LabOptions } from '../lab/lab.js';
 import type { ServiceMode } from '../lab/service.js';
 import { stopOnSignal } from './signals.js';
+import { isTerminalGone } from './streams.js';
 import { parseDuration } from './values.js';
 
 interface LabCommandOptions {
   mode: ServiceMode;
-  provider: ProviderName;
+  provider: (ProviderName | 'all')[];
   duration?: string;
   once?: boolean;
 }
@@ -33,7 +34,11 @@ export function labCommand(): Command {
         .choices(['normal', 'hardened'])
         .default('normal'),
     )
-    .addOption(new Option('--provider <NAME>', 'whose service').choices(PROVIDER_NAMES).default('alibaba'))
+    .addOption(
+      new Option('--provider <NAME...>', 'whose service (repeatable; default: alibaba)')
+        .choices([...PROVIDER_NAMES, 'all'])
+        .default(['alibaba'], 'alibaba'),
+    )
     .option('--duration <TIME>', 'stop by itself after 90s, 10m, …')
     .option('--once', 'run the sample clients once and stop')
     .addHelpText(
@@ -48,23 +53,32 @@ Examples:
     .action(async (options: LabCommandOptions) => {
       const durationMs = options.duration === undefined ? undefined : parseDuration(options.duration, '--duration');
       let lab: Lab | undefined;
+      const providers = PROVIDER_NAMES.filter((name) => options.provider.some((one) => one === name || one === 'all'));
       const stop = stopOnSignal(() => lab?.stop().catch(() => {}));
-      lab = await startLab({ mode: options.mode, providers: [options.provider] });
+      const onHangup = (): void => {
+        if (isTerminalGone()) stop.after(0);
+      };
+      process.on('SIGHUP', onHangup);
+      lab = await startLab({ mode: options.mode, providers });
       if (durationMs !== undefined) stop.after(durationMs);
       if (stop.requested) await lab.stop();
       const addresses = lab.endpoints.map(({ address }) => address).join(', ');
-      process.stdout.write(`lab: ${options.provider} in ${options.mode} mode at ${addresses}\n`);
+      process.stdout.write(`lab: ${providers.join(', ')} in ${options.mode} mode at ${addresses}\n`);
       process.stdout.write(`lab: your own clients: ip netns exec ${lab.clientNamespace} COMMAND\n`);
       try {
         if (options.once) {
-          for (const run of await lab.runClientsOnce())
-            process.stdout.write(`lab: ${run.sample} ${run.does}: ${outcome(run.status)}\n`);
+          const several = lab.endpoints.length > 1;
+          for (const { sample, does, endpoint, status } of await lab.runClientsOnce())
+            process.stdout.write(
+              `lab: ${sample}${several ? ` (${endpoint.provider})` : ''} ${does}: ${outcome(status)}\n`,
+            );
         } else {
           await lab.runClientsRepeatedly(LAB_PAUSE_MS);
         }
       } finally {
         stop.release();
         await lab.stop();
+        process.off('SIGHUP', onHangup);
       }
     });
 }

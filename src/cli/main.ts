@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { ExitCode, TracerError } from '../errors.js';
 import { escapeLines } from '../output/escape.js';
 import { version } from '../version.js';
+import { guardStreams } from './streams.js';
 
 /** EX_SOFTWARE of sysexits.h: a fault of the tracer itself, told apart from every status that has a meaning. */
 const EXIT_INTERNAL = 70;
@@ -84,6 +85,8 @@ function report(error: unknown): number {
   process.stderr.write(`imds-tracer: internal error, please report it: ${printable(trace)}\n`);
   return EXIT_INTERNAL;
 }
+
+guardStreams();
 
 // Node would open its debugger to every local user at this signal, which many daemons take for "reopen the log".
 process.on('SIGUSR1', () => undefined);

@@ -190,7 +190,7 @@ class Output {
     return (this.#logs?.errors ?? 0) + (this.evidence?.errors ?? 0);
   }
 
-  /** The reader of standard output went away. */
+  /** The reader of standard output went away, or there is no room where it goes. */
   get gone(): boolean {
     return this.#stdout?.gone ?? false;
   }
@@ -243,7 +243,7 @@ function whatIsMissing(stats: TracerStats, progress: FileProgress, stopped: bool
   });
   if (progress.problem !== undefined) missing.unshift(escapeText(progress.problem));
   if (stopped) missing.unshift('it was stopped before the end of the file');
-  if (gone) missing.unshift('nobody reads the output any more');
+  if (gone) missing.unshift('nobody reads the output any more, or there is no room for it');
   return missing;
 }
 

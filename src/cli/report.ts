@@ -16,6 +16,7 @@ import { readLogs } from '../report/read-logs.js';
 import { reportText } from '../report/text.js';
 import { version } from '../version.js';
 import { stopOnSignal } from './signals.js';
+import { writeResult } from './streams.js';
 
 type Format = 'text' | 'json' | 'html';
 
@@ -120,9 +121,7 @@ async function write(result: ReportResult, { format, out }: ReportCommandOptions
     });
     return;
   }
-  // A reader that goes away (`| head`) is no fault of the report's.
-  process.stdout.on('error', () => undefined);
-  process.stdout.write(text);
+  await writeResult(text);
 }
 
 const FORMATS: Readonly<Record<Format, (result: ReportResult, colour: boolean) => string>> = {

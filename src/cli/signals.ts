@@ -3,7 +3,7 @@ import process from 'node:process';
 export interface StopRequest {
   /** Somebody asked for the end, or the time is over. */
   readonly requested: boolean;
-  /** Asks for the end itself after so many milliseconds. */
+  /** Asks for the end itself after so many milliseconds; the last call counts. */
   after(ms: number): void;
   /** Takes the handlers and the timer away. */
   release(): void;
@@ -32,6 +32,7 @@ export function stopOnSignal(stop: () => unknown): StopRequest {
       return requested;
     },
     after: (ms) => {
+      timer?.clear();
       timer = longTimeout(request, ms);
     },
     release: () => {

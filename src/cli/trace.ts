@@ -22,6 +22,7 @@ import { LAB_PAUSE_MS, LAB_UNSEEN, startLab } from './lab.js';
 import { addTraceOptions, resolveTraceOptions, type TraceOptions } from './options.js';
 import { explain, reload, type Step } from './reload.js';
 import { stopOnSignal } from './signals.js';
+import { isTerminalGone } from './streams.js';
 
 /** What is still to be shown has so much time at the end while nobody reads it, and in all; the logs are written by then. */
 const LAST_OUTPUT: Omit<Patience, 'progress'> = { stillMs: 500, inAllMs: 5000 };
@@ -115,7 +116,7 @@ async function trace(options: TraceOptions, again: () => TraceOptions): Promise<
   let hungUp = false;
   const onHangup = (): void => {
     // To a service it says "read the configuration and open the logs anew"; in a terminal, that the terminal is gone.
-    if (process.stdout.isTTY) session.stop();
+    if (isTerminalGone()) session.stop();
     else if (capturing) reading = reading.then(readAgain);
     else hungUp = true;
   };

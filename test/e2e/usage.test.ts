@@ -130,11 +130,14 @@ describe('wrong usage: exit status 2', () => {
   });
 });
 
-test.each([[['--version']], [['--help']], [['trace', '--help']]])('imds-tracer %j', async (args) => {
-  const { status, stdout, stderr } = await tracer(args);
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  expect(stdout).toMatch(args.includes('--help') ? /Examples:/ : /^\d+\.\d+\.\d+\n$/);
-});
+test.each([[['--version']], [['--help']], [['trace', '--help']], [['doctor', '--help']]])(
+  'imds-tracer %j',
+  async (args) => {
+    const { status, stdout, stderr } = await tracer(args);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(args.includes('--help') ? /Examples:/ : /^\d+\.\d+\.\d+\n$/);
+  },
+);
 
 describeOnKernel('a host that can not capture: exit status 3, and nothing is left attached', () => {
   // Root in name only keeps the right to read the checkout, wherever it lies.
@@ -198,6 +201,16 @@ describeOnKernel('a host that can not capture: exit status 3, and nothing is lef
     expect(readFileSync(join(logDir, 'imds-events.ndjson'), 'utf8')).toBe(''); // it never said that it had started
     await expectNoOrphanedLink();
     expect(cgroupMounts()).toEqual(mounts);
+  });
+
+  test.each([[[]], [['--json']]])('doctor %j', async (args) => {
+    const { status, stdout, stderr } = await tracer(['doctor', ...args], asNobody);
+    expect({ status, stderr }).toEqual({
+      status: 3,
+      stderr: expect.stringMatching(/\[IMDS_\w+\].*\n {2}.*Run as root/),
+    });
+    if (args.length > 0) expect(JSON.parse(stdout)).toMatchObject({ source: { chosen: 'none' } });
+    else expect(stdout).toMatch(/^no {3}capability:CAP_BPF .*This host can’t capture\.$/ms);
   });
 
   test('where cgroup v2 is not mounted, it is mounted privately: nobody sees it', async () => {
