@@ -276,6 +276,10 @@ const BY_NAME: ReadonlyMap<string, KnownClient> = new Map(
   KNOWN_CLIENTS.flatMap((client) => client.names.map((name) => [`${client.kind} ${name}`, client])),
 );
 
+/** The names of all clients of a kind. */
+export const namesOf = (kind: ClientKind): string[] =>
+  KNOWN_CLIENTS.filter((client) => client.kind === kind).flatMap(({ names }) => names);
+
 /** The row of a client by its name in any case; for pip, `_` and `.` are the same as `-` (PEP 503). */
 export function knownClient(kind: ClientKind, name: string): KnownClient | undefined {
   const lower = name.toLowerCase();

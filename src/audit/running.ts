@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, opendir, readlink } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
-import { KNOWN_CLIENTS } from '../advice/clients.js';
+import { namesOf } from '../advice/clients.js';
 import { sdkFinding } from './sdk.js';
 import type { SdkFinding } from './types.js';
 
@@ -22,12 +22,10 @@ const VERSION = /^v?\d[\w.+~!-]{0,39}$/;
 
 const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
 
-const NPM_NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'npm').flatMap(({ names }) => names);
-const PIP_NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'pip').flatMap(({ names }) => names);
+const NPM_NAMES = namesOf('npm');
+const PIP_NAMES = namesOf('pip');
 const JARS: ReadonlyMap<string, string> = new Map(
-  KNOWN_CLIENTS.filter(({ kind }) => kind === 'jar').flatMap(({ names }) =>
-    names.map((name) => [name.slice(name.indexOf(':') + 1), name]),
-  ),
+  namesOf('jar').map((name) => [name.slice(name.indexOf(':') + 1), name]),
 );
 
 /**

@@ -6,8 +6,6 @@ import { defaultRingBytes } from './ring-size.js';
 import { NativeSource } from './source.js';
 import type { CaptureSource, EndpointAddress } from './types.js';
 
-export { type HostCheck, type HostProbe, probeHost } from './probe.js';
-
 export interface EbpfOptions {
   /** Whose connections are captured: 1 to 1023. */
   endpoints: readonly EndpointAddress[];

@@ -29,8 +29,7 @@ export function probeHost(): HostProbe {
   return summarize(lines.map((line) => JSON.parse(line) as HostCheck));
 }
 
-/** Exported for tests. */
-export function summarize(checks: readonly HostCheck[]): HostProbe {
+function summarize(checks: readonly HostCheck[]): HostProbe {
   const ok = (name: string): boolean => checks.some(({ check, ok }) => check === name && ok);
   const all = (variant: string): boolean => HOOKS.every((hook) => ok(`${variant}:${hook}`));
   const base = ok('ring_buffer') && ok('cgroup2');

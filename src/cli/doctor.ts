@@ -2,7 +2,7 @@ import process from 'node:process';
 import { Command } from 'commander';
 import pc from 'picocolors';
 import { describeLive, openLive } from '../capture/choose.js';
-import { type HostCheck, type HostProbe, probeHost } from '../capture/ebpf.js';
+import { type HostCheck, type HostProbe, probeHost } from '../capture/probe.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { inColour } from '../output/terminal.js';

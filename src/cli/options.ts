@@ -8,7 +8,7 @@ import type { ProviderName } from '../imds/types.js';
 import type { ListenAddress } from '../metrics/server.js';
 import { escapeText } from '../output/escape.js';
 import { JSON_FORMATS, type JsonFormat } from '../output/formats.js';
-import type { RotationOptions } from '../output/rotating-file.js';
+import type { RotationOptions } from '../output/numbered-files.js';
 import { type ShipOptions, shipOptions } from '../ship/options.js';
 import { SHIP_SCHEMES } from '../ship/url.js';
 import { parseSize, SIZE } from '../sizes.js';
@@ -24,7 +24,7 @@ import {
   parseRingSize,
 } from './values.js';
 
-export const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';
+const DEFAULT_CONFIG_FILE = '/etc/imds-tracer/config.yaml';
 
 /** What `trace` runs with, from the command line, the configuration file and the defaults, in this order. */
 export interface TraceOptions extends ShipOptions {
@@ -214,10 +214,7 @@ const AUDIT_OWN_ROWS: readonly OptionRow[] = [
 ];
 
 /** The table of `audit`'s options. */
-export const AUDIT_ROWS: readonly OptionRow[] = [
-  ...AUDIT_OWN_ROWS,
-  ...ROWS.filter(({ name }) => !NOT_OF_AUDIT.has(name)),
-];
+const AUDIT_ROWS: readonly OptionRow[] = [...AUDIT_OWN_ROWS, ...ROWS.filter(({ name }) => !NOT_OF_AUDIT.has(name))];
 
 /** Adds the options of `audit` to a command. */
 export const addAuditOptions = (command: Command): Command => addOptions(command, AUDIT_ROWS);

@@ -9,7 +9,7 @@ import { ProgressLine } from '../output/progress-line.js';
 import { inColour } from '../output/terminal.js';
 import { writeWhole } from '../output/whole-file.js';
 import { type ReportResult, reportResult } from '../report/fleet.js';
-import type { Period } from '../report/gather.js';
+import type { Period } from '../report/hosts.js';
 import { renderHtml } from '../report/html.js';
 import { findLogs } from '../report/log-files.js';
 import { readLogs } from '../report/read-logs.js';

@@ -29,7 +29,7 @@ const NETWORK: ReadonlySet<string> = new Set(
 export type Passing = 'pseudo' | 'network';
 
 /** Why a file system is passed over; undefined where it is looked through. */
-export function passedOver(type: string): Passing | undefined {
+function passedOver(type: string): Passing | undefined {
   if (PSEUDO.has(type)) return 'pseudo';
   // Of FUSE's, that of rootless containers is a local one.
   if (NETWORK.has(type) || (type.startsWith('fuse.') && type !== 'fuse.fuse-overlayfs')) return 'network';

@@ -12,7 +12,7 @@ import type { Metric, Sample } from './types.js';
 
 /** Executables with a series of their own. Who makes more of them (anybody can) is counted together. */
 export const MAX_EXECUTABLES = 100;
-export const OTHER_EXECUTABLES = 'other';
+const OTHER_EXECUTABLES = 'other';
 const UNKNOWN_EXECUTABLE = 'unknown';
 const MAX_LABEL = 256;
 

@@ -50,7 +50,7 @@ const UNSAFE_IN_WORD = new RegExp(`${UNPRINTABLE}|${ANY_MARK}| `, 'gu');
 export const PLAIN_WORD = /^[A-HJ-VX-Za-z0-9/._?=&%~+-]*$/;
 
 /** The values of one line are each bounded to this many characters (UTF-16 code units) unless said otherwise. */
-export const MAX_VALUE_LENGTH = 4096;
+const MAX_VALUE_LENGTH = 4096;
 
 /**
  * `text`, cut to at most `limit` UTF-16 code units and marked with how many were cut, those cut before included. Never

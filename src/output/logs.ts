@@ -7,9 +7,10 @@ import type { EventContext } from './context.js';
 import { ecsFields, ecsLog } from './ecs.js';
 import { escapeJson } from './escape.js';
 import { FORMATTERS, type JsonFormat } from './formats.js';
+import type { RotationOptions } from './numbered-files.js';
 import { PrivateDirectory } from './private-directory.js';
 import type { ShownEvent } from './redact.js';
-import { RotatingFile, type RotationOptions } from './rotating-file.js';
+import { RotatingFile } from './rotating-file.js';
 import type { TextLine } from './text.js';
 
 /** The levels of the interface, in pino's numbers for the like (NOTICE between info and warn, as in syslog). */
@@ -28,7 +29,7 @@ const LOGGER_OPTIONS: LoggerOptions<Level, true> = {
 };
 
 /** Both files together stay under about 1.1 GiB. */
-export const LOG_ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
+const LOG_ROTATION: RotationOptions = { maxBytes: 50 * 1024 * 1024, maxFiles: 10 };
 
 /** Stem and extension. */
 const TRACE = ['imds-trace', 'log'] as const;

@@ -2,8 +2,6 @@ import { BlockWriter, type Say } from './block-writer.js';
 import { type RotationOptions, shiftFiles } from './numbered-files.js';
 import type { PrivateDirectory } from './private-directory.js';
 
-export type { RotationOptions } from './numbered-files.js';
-
 /**
  * A file of lines, `STEM.EXTENSION`, that rotates to `STEM.1.EXTENSION` (the youngest), `STEM.2.EXTENSION`, … How it is written,
  * and what happens where it can't be, is in block-writer.ts.

@@ -1,8 +1,8 @@
 import { auditResult } from '../audit/audit-json.js';
 import type { AuditResult } from '../audit/types.js';
 import { type CrossCheck, crossCheck } from './cross-check.js';
-import type { Gathered, Period } from './gather.js';
-import type { HostResult } from './hosts.js';
+import type { Gathered } from './gather.js';
+import type { HostResult, Period } from './hosts.js';
 
 /** What `report` gives: an audit's result over the logs of any number of hosts. */
 export interface ReportResult extends AuditResult {

@@ -3,8 +3,6 @@ import { fromEcs } from '../audit/observation.js';
 import { type EventNumber, type HostJson, Hosts, type Period } from './hosts.js';
 import type { LineReader } from './lines.js';
 
-export type { Period } from './hosts.js';
-
 export interface GatheredJson {
   clients: ClientsJson;
   hosts: HostJson[];

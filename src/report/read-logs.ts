@@ -4,7 +4,8 @@ import { Worker } from 'node:worker_threads';
 import { messageOf } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 import { packageRoot } from '../package-root.js';
-import { Gathered, type GatheredJson, type Period } from './gather.js';
+import { Gathered, type GatheredJson } from './gather.js';
+import type { Period } from './hosts.js';
 import { readLines } from './lines.js';
 import type { LogFile } from './log-files.js';
 

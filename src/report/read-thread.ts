@@ -1,6 +1,6 @@
 // A thread of its own for a part of the logs: see read-logs.ts.
 import { parentPort, workerData } from 'node:worker_threads';
-import type { Period } from './gather.js';
+import type { Period } from './hosts.js';
 import type { LogFile } from './log-files.js';
 import { readGroups, type ThreadMessage } from './read-logs.js';
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { EndpointAddress } from '../capture/types.js';
 import { usageError } from '../errors.js';
 import { endpointsFor, PROVIDER_NAMES } from '../imds/providers.js';
-import type { HasMetrics, Metric } from '../metrics/types.js';
+import type { Metric } from '../metrics/types.js';
 import type { EventContext } from '../output/context.js';
 import type { ShownEvent } from '../output/redact.js';
 import type { EventSink } from '../output/sink.js';
@@ -36,7 +36,7 @@ export interface ShipperOptions {
 }
 
 /** Sends each event to every target, through a spool on disk: a receiver that is away or slow costs nothing but delay. */
-export class Shipper implements EventSink, HasMetrics {
+export class Shipper implements EventSink {
   readonly metrics: readonly Metric[];
   readonly #options: ShipperOptions;
   readonly #isTraced: IsTraced;

@@ -15,7 +15,8 @@ import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { seesNamespaceOnly } from '../../src/capture/description.js';
-import { openEbpf, probeHost } from '../../src/capture/ebpf.js';
+import { openEbpf } from '../../src/capture/ebpf.js';
+import { probeHost } from '../../src/capture/probe.js';
 import type { CaptureRecord, CaptureSource, ConnectRecord } from '../../src/capture/types.js';
 import {
   allProgramIds,

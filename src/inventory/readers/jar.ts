@@ -1,4 +1,4 @@
-import { KNOWN_CLIENTS, knownClient } from '../../advice/clients.js';
+import { knownClient, namesOf } from '../../advice/clients.js';
 import { type OpenFile, withFile } from '../files.js';
 import type { Scan } from '../scan.js';
 import { type Directory, inDirectory, pathIn } from '../walk.js';
@@ -19,8 +19,7 @@ const POM = /^META-INF\/maven\/([^/]{1,200})\/([^/]{1,200})\/pom\.properties$/;
  * Artifacts whose file name alone tells what they are, for jars without `META-INF/maven`; a name of one word could be anybody's.
  */
 const BY_ARTIFACT: ReadonlyMap<string, string> = new Map(
-  KNOWN_CLIENTS.filter(({ kind }) => kind === 'jar')
-    .flatMap(({ names }) => names)
+  namesOf('jar')
     .map((name) => [name.slice(name.indexOf(':') + 1), name] as const)
     .filter(([artifact]) => artifact.includes('-')),
 );

@@ -1,4 +1,4 @@
-import { KNOWN_CLIENTS, knownClient } from '../../advice/clients.js';
+import { knownClient, namesOf } from '../../advice/clients.js';
 import { readWhole, withFile } from '../files.js';
 import type { Scan } from '../scan.js';
 import { type Directory, inDirectory, pathIn } from '../walk.js';
@@ -9,7 +9,7 @@ const MAX_PACKAGE = 1024 * 1024;
 /** npm's list of all that it installed into a folder. */
 const MAX_LOCK = 16 * 1024 * 1024;
 
-const NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'npm').flatMap(({ names }) => names);
+const NAMES = namesOf('npm');
 const FOLDERS: ReadonlySet<string> = new Set(NAMES.map((name) => name.slice(name.lastIndexOf('/') + 1)));
 /** Yarn names the archives of its cache so: `@scope/name` is `@scope-name-npm-1.2.3-0123456789-8.zip`. */
 const YARN_ARCHIVE = /^(.{1,200})-npm-(\d.{0,100})-[\da-f]{10}-[\w]+\.zip$/;

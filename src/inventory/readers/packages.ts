@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { KNOWN_CLIENTS, knownClient } from '../../advice/clients.js';
+import { knownClient, namesOf } from '../../advice/clients.js';
 import { readWhole, withFile } from '../files.js';
 import type { Scan } from '../scan.js';
 import type { Finding } from '../types.js';
@@ -9,7 +9,7 @@ import { type Directory, inDirectory, pathIn } from '../walk.js';
 /** Of a host with ten thousand packages it has some 20 MiB. */
 const MAX_STATUS = 64 * 1024 * 1024;
 const RPM_TIMEOUT_MS = 30_000;
-const NAMES = KNOWN_CLIENTS.filter(({ kind }) => kind === 'package').flatMap(({ names }) => names);
+const NAMES = namesOf('package');
 
 type Package = Pick<Finding, 'name' | 'version'>;
 

@@ -67,7 +67,7 @@ function options(order: readonly string[], present: readonly string[], title: (v
 }
 
 /** Name and place of a client, for people. */
-export const clientName = (client: ClientResult): string =>
+const clientName = (client: ClientResult): string =>
   client.command ?? client.executable ?? (client.attribution['none'] ? 'process not known' : 'unknown program');
 
 const placeOf = (client: ClientResult): string[] =>
@@ -157,7 +157,7 @@ const facts = (client: ClientResult): [string, string][] =>
     ] as [string, string | false | null][]
   ).filter((fact): fact is [string, string] => Boolean(fact[1]));
 
-export const adviceItem = ({ text, commands, source }: Advice): Markup =>
+const adviceItem = ({ text, commands, source }: Advice): Markup =>
   html`<li>${text}${source && html` <span class="source">${sourceLink(source)}</span>`}${commands.length > 0 && commandBlock(commands.join('\n'))}</li>`;
 
 export const commandBlock = (command: string): Markup =>
