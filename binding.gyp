@@ -27,6 +27,7 @@
         'native/socket_diag.c',
         'native/early_owner.c',
         'native/notify.c',
+        'native/patient_read.c',
         'native/file_input.c',
         'native/pcapng.c',
         'native/record_queue.c',

@@ -14,7 +14,7 @@
 #define IMDS_API __attribute__((visibility("default")))
 
 /* Changes with anything below or in record.h that an older src/capture/ would misread. */
-#define IMDS_ABI_VERSION 3
+#define IMDS_ABI_VERSION 4
 
 enum imds_error_code {
 	IMDS_ERROR_ARGUMENT = 1,
@@ -203,6 +203,12 @@ struct imds_owner {
  * cookie has no part in it. Any thread.
  */
 IMDS_API int32_t imds_owner_take(const struct imds_socket_query *query, struct imds_owner *owner);
+
+/*
+ * Reads the beginning of a file of /proc whose process may keep it from ever answering (cmdline: patient_read.h says how). Its
+ * length, or -errno: -ETIMEDOUT after wait_ms, -EAGAIN at once where that was so before, or for too many others. Any thread.
+ */
+IMDS_API int32_t imds_read_proc(const char *path, void *to, uint32_t capacity, int32_t wait_ms);
 
 /*
  * Sends a state to the service manager (sd_notify(3)). address: NOTIFY_SOCKET, a path or `@` and an abstract name. Never

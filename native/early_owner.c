@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "link_layer.h"
+#include "patient_read.h"
 #include "tcp_packet.h"
 
 /* So many process (and thread) ids down from the last that was given out are looked at. */
@@ -30,6 +31,7 @@
 /* Of wall time, one part in SHARE may be spent on looking; BURST_NS at once after a rest. */
 #define SHARE 5
 #define BURST_NS INT64_C(100000000)
+#define ARGV_WAIT_MS 20
 
 struct known_netns {
 	struct imds_netns netns;
@@ -129,6 +131,20 @@ static int open_process(pid_t pid)
 	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+/*
+ * argv of a process, which may keep it from ever being read: on this thread nothing is captured meanwhile. Its length, 0 where
+ * that takes too long, or -1.
+ */
+static int32_t read_argv(int process, char *text, size_t size)
+{
+	int fd = openat(process, "cmdline", O_RDONLY | O_CLOEXEC);
+	int32_t length = fd < 0 ? -1 : imds_patient_read(fd, text, (uint32_t)size, ARGV_WAIT_MS);
+
+	if (length == -ETIMEDOUT || length == -EAGAIN)
+		return 0;
+	return length < 0 ? -1 : length;
+}
+
 /* Reads the beginning of a file; its length, or -1 where it is not there. */
 static int32_t read_file(int process, const char *name, char *text, size_t size)
 {
@@ -223,7 +239,7 @@ static struct imds_owner *read_owner(int process, pid_t thread)
 
 	if (!owner)
 		return NULL;
-	READ_TEXT(owner, process, "cmdline", argv);
+	owner->argv_length = read_argv(process, owner->argv, sizeof(owner->argv));
 	length = readlinkat(process, "exe", owner->executable, sizeof(owner->executable));
 	owner->executable_length = length < 0 ? 0 : (int32_t)length;
 	READ_TEXT(owner, process, "status", status);

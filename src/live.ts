@@ -1,4 +1,5 @@
 import { describeLive, openLive, type SourceChoice } from './capture/choose.js';
+import { readProcFile } from './capture/proc-file.js';
 import { openNamespaceSockets, takeEarlyOwner } from './capture/socket-diag.js';
 import type { CaptureSource, EndpointAddress } from './capture/types.js';
 import { Judge } from './imds/judge.js';
@@ -48,7 +49,11 @@ export interface LiveOutcome {
 /** From a live source to the sinks, until it is stopped: what `trace` and `audit` have in common. */
 export class LiveSession {
   readonly #options: LiveOptions;
-  readonly #processes = new Attributor({ openNamespace: openNamespaceSockets, takeEarlyOwner });
+  readonly #processes = new Attributor({
+    openNamespace: openNamespaceSockets,
+    readPatiently: readProcFile,
+    takeEarlyOwner,
+  });
   #tracer: LiveTracer | undefined;
   #running: { source: CaptureSource; pipeline: Pipeline } | undefined;
   #traced: Traced;

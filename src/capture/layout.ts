@@ -152,4 +152,4 @@ export const NativeErrors = {
 } as const;
 
 /** Version of the ABI that this code speaks: IMDS_ABI_VERSION of native/capture.h. */
-export const ABI_VERSION = 3;
+export const ABI_VERSION = 4;

@@ -37,6 +37,7 @@ export interface NativeModule {
   netnsFindSocket(netns: Buffer, query: Buffer, socket: Buffer): number;
   netnsClose(netns: Buffer): void;
   ownerTake(query: Buffer, owner: Buffer): number;
+  readProc(path: string, to: Buffer, capacity: number, waitMs: number): number;
   notify(address: string, text: string): number;
 }
 
@@ -91,6 +92,7 @@ export function load(path: string): NativeModule {
     netnsFindSocket: library.func('int32_t imds_netns_find_socket(void *netns, void *query, void *socket)'),
     netnsClose: library.func('void imds_netns_close(void *netns)'),
     ownerTake: library.func('int32_t imds_owner_take(void *query, void *owner)'),
+    readProc: library.func('int32_t imds_read_proc(const char *path, void *to, uint32_t capacity, int32_t wait_ms)'),
     notify: library.func('int32_t imds_notify(const char *address, const char *text)'),
   };
 }

@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { readProcFile } from '../capture/proc-file.js';
 import type { ProviderName } from '../imds/types.js';
 import { packageRoot } from '../package-root.js';
 import { ProcReader } from '../process/proc.js';
@@ -38,7 +39,7 @@ export interface InventoryOptions {
 export async function takeInventory(options: InventoryOptions = {}): Promise<InventoryResult> {
   const scan = new Scan({ ...DEFAULT_LIMITS, ...options.limits }, options.signal, options.onProgress);
   const isSystem = (options.root ?? '/') === '/';
-  const proc = new ProcReader('/proc');
+  const proc = new ProcReader('/proc', readProcFile);
   const roots = isSystem ? systemRoots(scan, proc) : [namedRoot(options.root!)];
   const plans = planMounts(roots, followLayer);
   linkRoots(roots, plans);

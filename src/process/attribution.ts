@@ -8,7 +8,15 @@ import { BootClock } from './boot-clock.js';
 import { WorkBudget } from './budget.js';
 import { type CgroupInfo, type CgroupPaths, describeCgroups, parseCgroupFile } from './cgroup.js';
 import type { OpenNamespace } from './namespaces.js';
-import { MAX_ARGV_BYTES, ProcReader, parseStat, parseUid, type RawArguments, type RawText } from './proc.js';
+import {
+  MAX_ARGV_BYTES,
+  ProcReader,
+  parseStat,
+  parseUid,
+  type RawArguments,
+  type RawText,
+  type ReadPatiently,
+} from './proc.js';
 import {
   describeProgram,
   FRESH_MS,
@@ -38,6 +46,8 @@ export interface AttributorOptions {
   searchTimes?: SearchTimes;
   /** How network namespaces are asked for sockets; without it their tables in /proc are read. */
   openNamespace?: OpenNamespace;
+  /** How arguments are read in /proc; see ProcReader. */
+  readPatiently?: ReadPatiently;
   /** What the source found of a connection's process as it captured the SYN. */
   takeEarlyOwner?: (addresses: SocketAddresses) => EarlyOwner | undefined;
 }
@@ -122,10 +132,11 @@ export class Attributor {
     passwdFile = '/etc/passwd',
     searchTimes = SEARCH_TIMES,
     openNamespace,
+    readPatiently,
     takeEarlyOwner,
   }: AttributorOptions = {}) {
     this.#searches = new WorkBudget(SEARCH_SHARE.share, SEARCH_SHARE.burstSearches * searchTimes.wholeMs);
-    this.#proc = new ProcReader(procRoot);
+    this.#proc = new ProcReader(procRoot, readPatiently);
     this.#clock = new BootClock(procRoot);
     this.#users = new UserNames(passwdFile);
     this.#processes = new ProcessTable(this.#proc, this.#clock, this.#reads);

@@ -28,6 +28,9 @@ export interface ProcSnapshot extends RawArguments {
   executable: RawText;
 }
 
+/** Reads the beginning of a file that may never answer: undefined where it is not there, 'late' where that takes too long. */
+export type ReadPatiently = (path: string, to: Buffer, maxBytes: number) => number | undefined | 'late';
+
 /** Longest path that readlink(2) of procfs or a cgroup line can give, with room to spare. */
 const MAX_SMALL_FILE = 64 * 1024;
 
@@ -40,7 +43,11 @@ export class ProcReader {
   denied = 0;
   readonly #scratch = Buffer.allocUnsafeSlow(MAX_SMALL_FILE);
 
-  constructor(readonly root: string) {}
+  /** `readPatiently`: how arguments are read; without it, whoever's they are can keep the caller waiting for ever. */
+  constructor(
+    readonly root: string,
+    private readonly readPatiently?: ReadPatiently,
+  ) {}
 
   /** Ids of the processes there are, newest first as far as pids tell (they wrap around). */
   pids(): number[] {
@@ -55,8 +62,9 @@ export class ProcReader {
     return text === undefined ? undefined : parseStat(text);
   }
 
+  /** None where its process keeps them from being read. */
   arguments(pid: number): RawArguments | undefined {
-    const text = this.read(`${pid}/cmdline`, MAX_ARGV_BYTES + 1);
+    const text = this.#commandLine(`${pid}/cmdline`, MAX_ARGV_BYTES + 1);
     if (text === undefined) return undefined;
     return { argv: text.slice(0, MAX_ARGV_BYTES), truncated: text.length > MAX_ARGV_BYTES };
   }
@@ -160,6 +168,12 @@ export class ProcReader {
       }
     });
     return done ?? false;
+  }
+
+  #commandLine(path: string, maxBytes: number): RawText | undefined {
+    if (this.readPatiently === undefined) return this.read(path, maxBytes);
+    const length = this.readPatiently(`${this.root}/${path}`, this.#scratch, maxBytes);
+    return length === 'late' ? '' : length === undefined ? undefined : this.#scratch.toString('latin1', 0, length);
   }
 
   attempt<T>(call: () => T): T | undefined {

@@ -19,6 +19,7 @@ const SOURCES = [
   'route.c',
   'socket_diag.c',
   'early_owner.c',
+  'patient_read.c',
   'notify.c',
   'file_input.c',
   'pcapng.c',
