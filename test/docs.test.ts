@@ -19,6 +19,7 @@ import { formatText } from '../src/output/text.js';
 import type { RequestEvent, TracerEvent, TracerStats } from '../src/output/types.js';
 import type { Pipeline } from '../src/pipeline.js';
 import type { NotFound, SocketOwner } from '../src/process/sockets.js';
+import { NO_PROCESSES } from '../src/replay.js';
 import { runTracer } from '../src/tracer.js';
 import * as wireLimits from '../src/wire/limits.js';
 import { requestEvent } from './output/events.js';
@@ -245,7 +246,7 @@ describe('docs/events.md', () => {
       shared: true,
     } satisfies Record<NotFound | NonNullable<Extract<SocketOwner, { holder: object }>['limits']>, true>;
     expect(sorted(named(EVENTS, 'Attribution details'))).toEqual(
-      sorted([...Object.keys(details), 'arguments_truncated']),
+      sorted([...Object.keys(details), 'arguments_truncated', NO_PROCESSES.always!.detail!]),
     );
   });
 
@@ -407,5 +408,26 @@ describe('the pages', () => {
     });
     expect(named.length).toBeGreaterThan(20);
     expect(named.filter((path) => !existsSync(path))).toEqual([]);
+  });
+
+  it('link to headings that there are', () => {
+    /** As renderers of Markdown name a heading. */
+    const anchors = (text: string): string[] =>
+      [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+        title!
+          .toLowerCase()
+          .replace(/[^\w\- ]/g, '')
+          .replaceAll(' ', '-'),
+      );
+    const texts = new Map(PAGES.map((name) => [`docs/${name}`, page(name)]));
+    texts.set('README.md', readFileSync(join(ROOT, 'README.md'), 'utf8'));
+    const links = [...texts].flatMap(([from, text]) =>
+      [...text.matchAll(/\]\((?!https?:)([^)#]*)#([^)]+)\)/g)].map(([, target, anchor]) => {
+        const file = target === '' ? from : join(from, '..', target!);
+        return [`${from}: ${target}#${anchor}`, anchors(texts.get(file) ?? '').includes(anchor!)] as const;
+      }),
+    );
+    expect(links.length).toBeGreaterThan(20);
+    expect(links.filter(([, isThere]) => !isThere)).toEqual([]);
   });
 });

@@ -145,7 +145,9 @@ function timeOf(value: string, option: string): number {
   const time = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/.test(value)
     ? Date.parse(value)
     : Number.NaN;
-  if (Number.isNaN(time)) {
+  // Date takes the 31st of any month, and means the next one by it.
+  const day = value.slice(0, 10);
+  if (Number.isNaN(time) || !new Date(Date.parse(day)).toISOString().startsWith(day)) {
     throw usageError(
       'IMDS_BAD_VALUE',
       `${option} ${escapeText(value)}: no time`,

@@ -98,6 +98,8 @@ describe('report', () => {
   it.each([
     [['/nowhere/at/all'], 'IMDS_REPORT_PATH'],
     [['--since', 'yesterday', '/tmp'], 'IMDS_BAD_VALUE'],
+    [['--since', '2026-02-31', '/tmp'], 'IMDS_BAD_VALUE'],
+    [['--until', '2026-02-30T08:00:00+02:00', '/tmp'], 'IMDS_BAD_VALUE'],
     [['--since', '2026-11-22', '--until', '2026-11-21', '/tmp'], 'IMDS_BAD_VALUE'],
     [['--expect-normal-mode', '-3', '/tmp'], 'IMDS_BAD_VALUE'],
     [['/etc/init.d'], 'IMDS_REPORT_EMPTY'],
