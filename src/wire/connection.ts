@@ -2,10 +2,10 @@ import type { PacketRecord } from '../capture/types.js';
 import type { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
-import { type ExpectedBody, type ResponseOwner, ResponseReader } from './http-responses.js';
+import { type ResponseOwner, ResponseReader } from './http-responses.js';
 import { TCP_ACK, TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
-import { Pairing, type ResponseStart } from './pairing.js';
+import { type ExpectedBody, expectedBody, methodKind, Pairing, type ResponseStart } from './pairing.js';
 import { StreamRemains, TcpStream } from './tcp.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './types.js';
 
@@ -146,8 +146,7 @@ export class Connection implements RequestOwner, ResponseOwner {
   /** @internal */
   requestHead(head: RequestHead, block: HeaderBlock, clientHad: number | undefined, headEnd: number): void {
     const id = this.#nextId++;
-    const method = head.method === 'HEAD' || head.method === 'CONNECT' ? head.method : 'other';
-    this.#pairing.sent({ id, method, upgrade: block.upgrade, clientHad, headEnd });
+    this.#pairing.sent({ id, method: methodKind(head.method), upgrade: block.upgrade, clientHad, headEnd });
     this.#sink.request(id, head);
     const early = this.#early;
     if (early === undefined) return;
@@ -165,22 +164,18 @@ export class Connection implements RequestOwner, ResponseOwner {
   /** @internal */
   responseHead(head: ResponseHead, start: ResponseStart): ExpectedBody {
     const unexplained = this.#pairing.settled && this.#requests.bufferedBytes === 0 && head.status !== REQUEST_TIMEOUT;
-    const exchange = this.#pairing.answer(start);
-    if (exchange === undefined) {
+    const request = this.#pairing.answer(start);
+    if (request === undefined) {
       this.#tellUnexplained();
       this.#dropEarly();
       this.#early = { head, start, unexplained };
       this.#counters.bufferedBytes += EARLY_RESPONSE_CHARGE;
       return 'unknown';
     }
-    this.#sink.response(exchange.id, head);
-    const success = head.status >= 200 && head.status < 300;
-    if ((exchange.method === 'CONNECT' && success) || (exchange.upgrade && head.status === 101)) {
-      this.#requests.leaveHttp();
-      return 'tunnel';
-    }
-    if (head.status === 101) return 'unknown';
-    return exchange.method === 'HEAD' ? 'none' : 'framed';
+    this.#sink.response(request.id, head);
+    const body = expectedBody(request, head.status);
+    if (body === 'tunnel') this.#requests.leaveHttp();
+    return body;
   }
 
   /** @internal */

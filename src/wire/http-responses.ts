@@ -5,15 +5,9 @@ import { ChunkedBody } from './http-chunked.js';
 import { firstLine, type HeaderBlock, parseHeaders, parseStatusLine } from './http-head.js';
 import type { KnownHeads } from './known-heads.js';
 import { MAX_HEAD_BYTES } from './limits.js';
-import type { ResponseStart } from './pairing.js';
+import type { ExpectedBody, ResponseStart } from './pairing.js';
 import type { Origin, StreamSink } from './tcp.js';
 import type { ResponseHead } from './types.js';
-
-/**
- * What the request says about the response's body: `unknown` where it is not known which request it answers, `none` where
- * the method allows no body, `tunnel` where the connection is another protocol's from here on.
- */
-export type ExpectedBody = 'unknown' | 'framed' | 'none' | 'tunnel';
 
 export interface ResponseOwner {
   /** A final response's head (or a 101) is whole. */
@@ -173,12 +167,11 @@ export class ResponseReader implements StreamSink {
     const start = this.#start!;
     this.#start = undefined;
     const expected = this.#owner.responseHead(response, start);
-    const bodiless = expected === 'none' || status === 204 || status === 304;
     // RFC 9112 section 6.3. Without a length the body ends with the connection, or, should the server not keep to that, where
     // the next request says it did.
     if (expected === 'tunnel') this.skip();
     else if (expected === 'unknown') this.#lose();
-    else if (bodiless || block.framing === 0) this.#state = 'head';
+    else if (expected === 'none' || block.framing === 0) this.#state = 'head';
     else if (block.framing === 'chunked') {
       this.#chunked = new ChunkedBody();
       this.#state = 'chunked';

@@ -1,15 +1,33 @@
 import { MAX_OUTSTANDING } from './limits.js';
 
 /** A request that waits for its response. */
-export interface Exchange {
+export interface Outstanding {
   id: number;
-  method: 'HEAD' | 'CONNECT' | 'other';
+  method: MethodKind;
   /** It asked for another protocol. */
   upgrade: boolean;
   /** What the client had received of the response stream when it began to send this; undefined if not known. */
   clientHad: number | undefined;
   /** Sequence number behind the request's head. */
   headEnd: number;
+}
+
+/** The methods that say something of the response's body. Not the method's own text, which would keep all of its head in memory. */
+export type MethodKind = 'HEAD' | 'CONNECT' | 'other';
+export const methodKind = (method: string): MethodKind =>
+  method === 'HEAD' || method === 'CONNECT' ? method : 'other';
+
+/**
+ * What a request says about the response's body: `unknown` where it is not known which request it answers, `none` where
+ * there is no body, `tunnel` where the connection is another protocol's from here on.
+ */
+export type ExpectedBody = 'unknown' | 'framed' | 'none' | 'tunnel';
+
+/** What comes behind the head of a final response, or a 101, to a request (RFC 9112, section 6.3). */
+export function expectedBody({ method, upgrade }: Outstanding, status: number): ExpectedBody {
+  if ((method === 'CONNECT' && status >= 200 && status < 300) || (upgrade && status === 101)) return 'tunnel';
+  if (status === 101) return 'unknown';
+  return method === 'HEAD' || status === 204 || status === 304 ? 'none' : 'framed';
 }
 
 /** Where a response began: its first byte's sequence number, and what the server had received when it sent that. */
@@ -25,28 +43,28 @@ export interface ResponseStart {
  * had the whole head when it answered. A client that pipelines gets no more responses attributed then.
  */
 export class Pairing {
-  #outstanding: Exchange[] = [];
+  #outstanding: Outstanding[] = [];
   #missed = false;
   #pipelined = false;
   #lastClientHad: number | undefined;
 
   /** A request's head is whole. */
-  sent(exchange: Exchange): void {
+  sent(request: Outstanding): void {
     // Nothing came between two requests, so the second did not wait for an answer.
-    if (exchange.clientHad !== undefined) {
-      if (exchange.clientHad === this.#lastClientHad) this.#pipelined = true;
-      this.#lastClientHad = exchange.clientHad;
+    if (request.clientHad !== undefined) {
+      if (request.clientHad === this.#lastClientHad) this.#pipelined = true;
+      this.#lastClientHad = request.clientHad;
     }
     if (this.#outstanding.length >= MAX_OUTSTANDING) {
       this.#pipelined = true;
       this.missed();
     }
     if (this.#missed) this.#outstanding.length = 0;
-    this.#outstanding.push(exchange);
+    this.#outstanding.push(request);
   }
 
   /** The request that this response answers, no longer outstanding; undefined where that is not certain. */
-  answer(start: ResponseStart): Exchange | undefined {
+  answer(start: ResponseStart): Outstanding | undefined {
     if (!this.#missed) {
       const oldest = this.#outstanding[0];
       if (oldest !== undefined && canAnswer(start, oldest)) return this.#outstanding.shift();
@@ -76,6 +94,6 @@ export class Pairing {
 }
 
 /** What must be so of any response to the request: sent with its head at hand, and not read before it was sent. */
-const canAnswer = (start: ResponseStart, exchange: Exchange): boolean =>
-  (start.serverHad === undefined || ((start.serverHad - exchange.headEnd) | 0) >= 0) &&
-  (exchange.clientHad === undefined || ((start.seq - exchange.clientHad) | 0) >= 0);
+const canAnswer = (start: ResponseStart, request: Outstanding): boolean =>
+  (start.serverHad === undefined || ((start.serverHad - request.headEnd) | 0) >= 0) &&
+  (request.clientHad === undefined || ((start.seq - request.clientHad) | 0) >= 0);

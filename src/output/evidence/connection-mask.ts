@@ -1,5 +1,6 @@
 import type { WireCounters } from '../../wire/counters.js';
 import {
+  type BodyFraming,
   beginsWithRequestLine,
   firstLine,
   parseHeaders,
@@ -8,11 +9,11 @@ import {
 } from '../../wire/http-head.js';
 import { TCP_URG, type TcpSegment } from '../../wire/ip.js';
 import { HOLE_TIMEOUT_MS } from '../../wire/limits.js';
-import { Pairing, type ResponseStart } from '../../wire/pairing.js';
+import { type ExpectedBody, expectedBody, methodKind, Pairing, type ResponseStart } from '../../wire/pairing.js';
 import { TcpStream } from '../../wire/tcp.js';
 import type { LearnedSecrets } from '../learned.js';
 import { blankRequestHead, blankResponseHead } from './blank-head.js';
-import { type HeadRules, StreamMask } from './stream-mask.js';
+import { type Following, type HeadRules, StreamMask } from './stream-mask.js';
 import type { DumpedPacket } from './types.js';
 
 type Direction = DumpedPacket['direction'];
@@ -90,9 +91,9 @@ export class ConnectionMask {
       const line = parseRequestLine(firstLine(head));
       const block = line === undefined ? undefined : parseHeaders(head, line.version);
       if (line === undefined || block === undefined) return undefined;
-      const method = line.method === 'HEAD' || line.method === 'CONNECT' ? line.method : 'other';
-      this.#pairing.sent({ id: this.#requests++, method, upgrade: block.upgrade, clientHad: ack, headEnd: end });
-      const { framing } = block;
+      const { framing, upgrade } = block;
+      const method = methodKind(line.method);
+      this.#pairing.sent({ id: this.#requests++, method, upgrade, clientHad: ack, headEnd: end });
       return {
         shown: blankRequestHead(head, block.headers, this.learned),
         following: framing === 'none' ? 0 : framing === 'unsure' ? 'never' : framing,
@@ -115,17 +116,10 @@ export class ConnectionMask {
         return { shown, following: 0 };
       }
       this.#responseStart = undefined;
-      const exchange = this.#pairing.answer(start);
-      if (exchange === undefined) return { shown, following: 'unknown' };
-      const { method, upgrade } = exchange;
-      if ((method === 'CONNECT' && status >= 200 && status < 300) || (upgrade && status === 101)) {
-        this.#masks.egress.stop();
-        return { shown, following: 'never' };
-      }
-      if (status === 101) return { shown, following: 'unknown' };
-      if (method === 'HEAD' || status === 204 || status === 304) return { shown, following: 0 };
-      const { framing } = block;
-      return { shown, following: framing === 'none' || framing === 'unsure' ? 'unknown' : framing };
+      const request = this.#pairing.answer(start);
+      const body = request === undefined ? 'unknown' : expectedBody(request, status);
+      if (body === 'tunnel') this.#masks.egress.stop();
+      return { shown, following: behindResponse(body, block.framing) };
     },
     // Behind bytes of which nothing is known, only where the last request says that the response to it must begin.
     begins: (bytes, from, to, { seq }) =>
@@ -135,6 +129,12 @@ export class ConnectionMask {
       this.#pairing.missed();
     },
   };
+}
+
+function behindResponse(body: ExpectedBody, framing: BodyFraming): Following {
+  if (body === 'tunnel') return 'never';
+  if (body === 'none') return 0;
+  return body === 'unknown' || framing === 'none' || framing === 'unsure' ? 'unknown' : framing;
 }
 
 const STATUS_LINE = /^HTTP\/1\.\d +[1-9]\d\d/i;
