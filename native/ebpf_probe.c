@@ -3,6 +3,8 @@
 #include "ebpf.h"
 
 #include <bpf/libbpf.h>
+#define PCAP_DONT_INCLUDE_PCAP_BPF_H /* has a struct bpf_insn of its own */
+#include <pcap/pcap.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +112,8 @@ uint32_t imds_probe(char *buffer, uint32_t capacity)
 	uname(&system);
 	report(&output, "kernel", true, "%s %s", system.release, system.machine);
 	report(&output, "libbpf", true, "%d.%d, linked statically", LIBBPF_MAJOR_VERSION, LIBBPF_MINOR_VERSION);
+	/* What the other source and packet files are read by. */
+	report(&output, "libpcap", true, "%s", pcap_lib_version());
 	report(&output, "btf", imds_has_btf(), "%s",
 	       imds_has_btf() ? "/sys/kernel/btf/vmlinux" : "no /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)");
 	for (unsigned int i = 0; i < imds_capability_count; i++) {

@@ -3,7 +3,7 @@ import { nativeModule } from './native.js';
 /** Something that was tried on this host. */
 export interface HostCheck {
   /**
-   * `kernel`, `libbpf`, `btf`, `capability:CAP_…`, `memlock`, `ring_buffer`, `cgroup2`, and each program by its variant
+   * `kernel`, `libbpf`, `libpcap`, `btf`, `capability:CAP_…`, `memlock`, `ring_buffer`, `cgroup2`, and each program by its variant
    * (`core` with CO-RE, `plain` without) and hook, as `core:cgroup/connect4`.
    */
   check: string;

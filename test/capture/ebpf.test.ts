@@ -558,6 +558,8 @@ while s.recv(4096): pass`;
     expect(probe.ebpf).toBe('full');
     const checks = new Map(probe.checks.map(({ check, ok }) => [check, ok]));
     for (const name of [
+      'libbpf',
+      'libpcap',
       'btf',
       'ring_buffer',
       'cgroup2',
