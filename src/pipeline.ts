@@ -9,7 +9,6 @@ import type { Attributor } from './process/attribution.js';
 import type { Attribution } from './process/types.js';
 import { Connection } from './wire/connection.js';
 import type { WireCounters } from './wire/counters.js';
-import type { FlowKey } from './wire/flow-index.js';
 import { FlowTable } from './wire/flow-table.js';
 import { type PacketFailure, TcpPacket } from './wire/ip.js';
 import { type Listed, RecencyList } from './wire/recency-list.js';
@@ -211,8 +210,7 @@ export class Pipeline {
       return;
     }
     this.#record = record;
-    const key = record.flowKey ?? flowKey(record);
-    const flow = this.#flows.push(key, record.direction, this.#packet, record.time, this.#begin);
+    const flow = this.#flows.push(record.flowKey, record.direction, this.#packet, record.time, this.#begin);
     flow?.evidence?.packet(record, this.#packet);
   }
 
@@ -251,10 +249,9 @@ export class Pipeline {
   }
 
   #parse(record: PacketRecord): PacketFailure | undefined {
-    const { batch, wireLength } = record;
     // Evidence copies the packet by the places that are found here.
-    if (batch === undefined || this.#evidence !== undefined) return this.#packet.parse(record.data, wireLength);
-    return this.#packet.parse(batch, wireLength, record.start, record.end);
+    if (this.#evidence !== undefined) return this.#packet.parse(record.data, record.wireLength);
+    return this.#packet.parse(record.batch, record.wireLength, record.start, record.end);
   }
 
   /** The flow of a connection that begins with the packet that is being read. */
@@ -432,7 +429,3 @@ function byAddress(endpoints: readonly Endpoint[]): Map<string, Map<number, Endp
   }
   return table;
 }
-
-/** What tells a packet's connection from all others: the socket, where the source knows it. */
-const flowKey = ({ cookie, localAddress, localPort, remoteAddress, remotePort }: PacketRecord): FlowKey =>
-  cookie !== 0n ? cookie : `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;

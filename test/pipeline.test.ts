@@ -5,23 +5,10 @@ import { endpointsFor } from '../src/imds/providers.js';
 import type { RequestEvent } from '../src/output/types.js';
 import { Pipeline } from '../src/pipeline.js';
 import { CLIENT, ipPacket, SERVER } from './support/packets.js';
+import { packetRecord } from './support/records.js';
 
-function packet(cookie: bigint, payload: string): CaptureRecord {
-  const data = ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload });
-  return {
-    type: 'packet',
-    time: 1_000,
-    direction: 'egress',
-    cookie,
-    cgroupId: 0n,
-    localAddress: CLIENT.address,
-    localPort: CLIENT.port,
-    remoteAddress: SERVER.address,
-    remotePort: SERVER.port,
-    data,
-    wireLength: data.length,
-  };
-}
+const packet = (cookie: bigint, payload: string): CaptureRecord =>
+  packetRecord(ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload }), { cookie });
 
 it('does not let unanswered requests of thousands of tiny headers fill the memory', () => {
   const events: RequestEvent[] = [];

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { CaptureRecord, CaptureSource, CaptureStats, PacketRecord } from '../src/capture/types.js';
+import type { CaptureRecord, CaptureSource, CaptureStats } from '../src/capture/types.js';
 import { captureError } from '../src/errors.js';
 import { Judge } from '../src/imds/judge.js';
 import { endpointsFor } from '../src/imds/providers.js';
@@ -7,6 +7,7 @@ import type { TracerEvent } from '../src/output/types.js';
 import { Pipeline } from '../src/pipeline.js';
 import { runTracer } from '../src/tracer.js';
 import { CLIENT, connection, GET, ipPacket, SERVER } from './support/packets.js';
+import { packetRecord } from './support/records.js';
 
 const NOTHING: CaptureStats = {
   packetsSeen: 0,
@@ -35,23 +36,7 @@ function sourceOf(...reads: ((onRecord: (record: CaptureRecord) => void) => numb
 }
 
 const packet = (payload: string): CaptureRecord =>
-  recordOf(ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload }), Date.now(), 'egress');
-
-function recordOf(data: Buffer, time: number, direction: PacketRecord['direction']): CaptureRecord {
-  return {
-    type: 'packet',
-    time,
-    direction,
-    cookie: 1n,
-    cgroupId: 0n,
-    localAddress: CLIENT.address,
-    localPort: CLIENT.port,
-    remoteAddress: SERVER.address,
-    remotePort: SERVER.port,
-    data,
-    wireLength: data.length,
-  };
-}
+  packetRecord(ipPacket({ from: CLIENT, to: SERVER, seq: 1, payload }), { time: Date.now() });
 
 function run(
   source: CaptureSource,
@@ -92,7 +77,7 @@ describe('a tracer', () => {
   it('gives no response up that comes in time by the clock of records which waited', async () => {
     const sent = Date.now() - 5_000;
     const [syn, synAck, ack, request, response] = connection({ request: GET('/latest/meta-data/'), time: sent }).map(
-      ({ ip, time }, i) => recordOf(ip, time, i === 1 || i === 4 ? 'ingress' : 'egress'),
+      ({ ip, time }, i) => packetRecord(ip, { time, direction: i === 1 || i === 4 ? 'ingress' : 'egress' }),
     );
     const handing =
       (records: readonly (CaptureRecord | undefined)[]) => (onRecord: (record: CaptureRecord) => void) => {

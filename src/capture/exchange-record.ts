@@ -49,7 +49,7 @@ export class DecodedExchange implements ExchangeRecord {
   get localAddress(): string {
     return local.at(this.batch, this.#words, this.#first + LOCAL_ADDRESS);
   }
-  get flowKey(): NonNullable<PacketRecord['flowKey']> {
+  get flowKey(): PacketRecord['flowKey'] {
     return keyOfAddresses(this);
   }
   get family(): 4 | 6 {

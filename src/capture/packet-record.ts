@@ -14,7 +14,7 @@ export class DecodedPacket implements PacketRecord {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly wireLength: number;
-  readonly flowKey: NonNullable<PacketRecord['flowKey']>;
+  readonly flowKey: PacketRecord['flowKey'];
   readonly cookie: bigint;
   readonly cgroupId: bigint;
 

@@ -83,13 +83,13 @@ export interface PacketRecord {
   /** The IP packet as captured. */
   readonly data: Buffer;
   /** Where that lies, for those who can do without a view of it: `batch[start..end)`. */
-  readonly batch?: Buffer;
-  readonly start?: number;
-  readonly end?: number;
+  readonly batch: Buffer;
+  readonly start: number;
+  readonly end: number;
   /** Length of the IP packet on the wire, in bytes; more than `data.length` when it was cut. */
   wireLength: number;
   /** What the cookie, or without one the addresses and ports, come to: the same for all packets of a connection, and no other's. */
-  flowKey?: string | number | bigint;
+  flowKey: string | number | bigint;
 }
 
 /** A request but for its query, which exchanges have in common that come behind it. */
@@ -112,7 +112,7 @@ export interface ExchangeRecord
     Pick<PacketRecord, 'time' | 'cookie' | 'cgroupId' | 'localAddress' | 'localPort' | 'remoteAddress' | 'remotePort'>
   > {
   type: 'exchange';
-  readonly flowKey: NonNullable<PacketRecord['flowKey']>;
+  readonly flowKey: PacketRecord['flowKey'];
   readonly family: 4 | 6;
   readonly requestTime: number;
   /** Number of its head record. */
@@ -133,7 +133,7 @@ export interface PassedRecord {
   type: 'passed';
   /** Of that packet. */
   time: number;
-  flowKey: NonNullable<PacketRecord['flowKey']>;
+  flowKey: PacketRecord['flowKey'];
   /** When the flow table would last have noted that it was used. */
   lastUse: number;
   /** Sequence numbers of its first bytes and behind its last, signed. */

@@ -84,8 +84,8 @@ export async function finish(child: ChildProcess): Promise<Finished> {
 export function keep<T extends CaptureRecord>(record: T): T {
   if (record.type !== 'packet') return copyBuffers(record) as T;
   // A packet's bytes are a view that is made when asked for.
-  const { batch: _, data, ...fields } = { batch: undefined, ...record, data: record.data };
-  return { ...fields, data: Buffer.from(data) } as CaptureRecord as T;
+  const { batch: _, ...fields } = record;
+  return { ...fields, data: Buffer.from(record.data) } as CaptureRecord as T;
 }
 
 function copyBuffers(value: unknown): unknown {

@@ -13,6 +13,7 @@ import type { RequestEvent } from '../../src/output/types.js';
 import { Pipeline } from '../../src/pipeline.js';
 import { NO_PROCESSES } from '../../src/replay.js';
 import { ACK, FIN, ipPacket, PSH, SYN } from '../support/packets.js';
+import { packetRecord } from '../support/records.js';
 
 /** A short run in the normal tests; `FUZZ_SECONDS=3600 npm run fuzz` for a long one. */
 const long = process.env['FUZZ_SECONDS'] !== undefined;
@@ -69,19 +70,9 @@ function run(): Run {
   });
   const packet: Run['packet'] = (direction, port, family, ip, time) => {
     pipeline.tick(time);
-    pipeline.accept({
-      type: 'packet',
-      time,
-      direction,
-      cookie: 0n,
-      cgroupId: 0n,
-      localAddress: family === 4 ? '10.0.0.5' : 'fd00::5',
-      localPort: port,
-      remoteAddress: SERVER[family].address,
-      remotePort: 80,
-      data: ip,
-      wireLength: ip.length,
-    });
+    const localAddress = family === 4 ? '10.0.0.5' : 'fd00::5';
+    const ends = { localAddress, localPort: port, remoteAddress: SERVER[family].address, remotePort: 80 };
+    pipeline.accept(packetRecord(ip, { time, direction, cookie: 0n, ...ends }));
   };
   return { pipeline, events, lines, packet };
 }

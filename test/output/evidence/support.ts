@@ -8,6 +8,7 @@ import type { RequestEvent } from '../../../src/output/types.js';
 import { Pipeline, type ProcessSource } from '../../../src/pipeline.js';
 import { TcpPacket } from '../../../src/wire/ip.js';
 import { ACK, CLIENT, FIN, ipPacket, RST, SERVER, SYN, type TcpFields } from '../../support/packets.js';
+import { packetRecord } from '../../support/records.js';
 
 export const T0 = 1_700_000_000_000;
 
@@ -50,19 +51,8 @@ export class Dump {
     const client = { ...CLIENT, port };
     const [from, to] = direction === 'egress' ? [client, SERVER] : [SERVER, client];
     const data = ipPacket({ from, to, ...fields });
-    this.pipeline.accept({
-      type: 'packet',
-      time: ++this.time,
-      direction,
-      cookie: BigInt(port),
-      cgroupId: 0n,
-      localAddress: CLIENT.address,
-      localPort: port,
-      remoteAddress: SERVER.address,
-      remotePort: SERVER.port,
-      data: data.subarray(0, data.length - cut),
-      wireLength: data.length,
-    });
+    const said = { time: ++this.time, direction, cookie: BigInt(port), localPort: port, wireLength: data.length };
+    this.pipeline.accept(packetRecord(data.subarray(0, data.length - cut), said));
     return this;
   }
 
