@@ -30,7 +30,8 @@ export const COVERAGE = {
   cross_check: (_, detail) => detail,
   unreadable_file: (n, detail) =>
     `${n === 1 ? '1 file' : `${n} files`} of the logs could not be read to the end${detail}`,
-  unreadable_log: (n) => `${n} lines of the logs are no events of the tracer`,
+  unreadable_log: (n) =>
+    n === 1 ? '1 line of the logs is no event of the tracer' : `${n} lines of the logs are no events of the tracer`,
   pcap_source: () =>
     'libpcap sees one network namespace only, and finds processes after the fact: the eBPF source sees all',
   cgroup_namespace: () =>
@@ -39,7 +40,7 @@ export const COVERAGE = {
   not_traced: (n, detail) => `the audit was not running ${n === 1 ? 'once' : `${n} times`}${detail}`,
   ended_early: (_, detail) => `the audit was ended before its time was over${detail}`,
   nothing_seen: () =>
-    'no request to the service was seen at all: run for longer, or, where this host is known not to ask, add --allow-silent',
+    'no request to the service was seen at all: trace for longer, or, where a host is known not to ask, audit it with --allow-silent',
 } as const satisfies Record<string, (count: number, detail: string) => string>;
 
 export type CoverageCode = keyof typeof COVERAGE;
