@@ -20,6 +20,8 @@ export const REASONS = {
   gap: 'bytes of the head are missing: lost, cut, or from before the start',
   head_too_large: 'no end of the head within the bound',
   evicted: 'the connection was dropped from the full table before its head was whole',
+  changed_on_resend:
+    'bytes of a head were sent again, other than at first: which of them the service has read is not known',
   unexplained_response: 'the service has answered a request that was not seen as one: it may be hidden in a body',
 } as const satisfies Record<UnparsedReason, string> & Record<string, string>;
 

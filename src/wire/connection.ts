@@ -3,7 +3,7 @@ import type { WireCounters } from './counters.js';
 import type { HeaderBlock } from './http-head.js';
 import { type RequestOwner, RequestReader } from './http-requests.js';
 import { type ResponseOwner, ResponseReader } from './http-responses.js';
-import { TCP_ACK, TCP_RST, TCP_URG, type TcpSegment } from './ip.js';
+import { TCP_ACK, TCP_RST, TCP_SYN, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
 import { type ExpectedBody, expectedBody, methodKind, Pairing, type ResponseStart } from './pairing.js';
 import { StreamRemains, TcpStream } from './tcp.js';
@@ -108,12 +108,17 @@ export class Connection implements RequestOwner, ResponseOwner {
     if (this.over) return;
     const egress = direction === 'egress';
     const stream = egress ? this.#egress : this.#ingress;
-    if (!egress && (segment.flags & TCP_ACK) !== 0 && stream.isNear(segment)) this.#serverHas = segment.ack;
+    if (!egress && (segment.flags & TCP_ACK) !== 0 && stream.isNear(segment)) this.#acknowledged(segment.ack);
     if ((segment.flags & TCP_RST) !== 0) {
       if (stream.isNear(segment)) this.end(time);
       return;
     }
     if ((segment.flags & TCP_URG) !== 0 && segment.payloadLength > 0) this.#urgent(egress, segment, time);
+    if (egress && segment.payloadEnd > segment.payloadStart) {
+      // A SYN takes a number itself.
+      const seq = (segment.seq + ((segment.flags & TCP_SYN) !== 0 ? 1 : 0)) | 0;
+      this.#requests.sent(segment.data, segment.payloadStart, segment.payloadEnd, seq, time);
+    }
     stream.push(segment, time);
     this.giveUpHoles(time);
   }
@@ -186,6 +191,11 @@ export class Connection implements RequestOwner, ResponseOwner {
   /** @internal */
   responsesMissed(): void {
     this.#pairing.missed();
+  }
+
+  #acknowledged(ack: number): void {
+    this.#serverHas = ack;
+    this.#requests.acknowledged(ack);
   }
 
   /**

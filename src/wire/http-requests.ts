@@ -13,6 +13,7 @@ import {
 } from './http-head.js';
 import type { KnownHeads } from './known-heads.js';
 import { MAX_HEAD_BYTES } from './limits.js';
+import { SentHeads } from './sent-heads.js';
 import type { Origin, StreamSink } from './tcp.js';
 import type { RequestHead, UnparsedBytes, UnparsedReason } from './types.js';
 
@@ -39,6 +40,8 @@ export class RequestReader implements StreamSink {
   readonly #owner: RequestOwner;
   readonly #head: HeadCollector;
   readonly #known: KnownHeads;
+  /** All but bodies, whose bytes decide nothing. */
+  readonly #sent: SentHeads;
   #state: State = 'head';
   #bodyLeft = 0;
   #chunked: ChunkedBody | undefined;
@@ -58,6 +61,7 @@ export class RequestReader implements StreamSink {
     this.#owner = owner;
     this.#head = new HeadCollector(counters);
     this.#known = counters.requestHeads;
+    this.#sent = new SentHeads(counters.sentHeads);
   }
 
   get bufferedBytes(): number {
@@ -72,9 +76,12 @@ export class RequestReader implements StreamSink {
     let at = from;
     while (at < to) {
       switch (this.#state) {
-        case 'head':
+        case 'head': {
+          const start = at;
           at = this.#readHead(bytes, at, to, origin, (origin.seq - from) | 0);
+          this.#sent.keep(bytes, start, at, (origin.seq + start - from) | 0);
           break;
+        }
         case 'body': {
           const taken = Math.min(this.#bodyLeft, to - at);
           at += taken;
@@ -84,7 +91,9 @@ export class RequestReader implements StreamSink {
         }
         case 'chunked': {
           const body = this.#chunked!;
+          const start = at;
           at = body.consume(bytes, at, to);
+          this.#sent.keep(bytes, start, at, (origin.seq + start - from) | 0);
           if (body.broken) this.#state = 'distrusted';
           else if (body.done) this.#state = 'head';
           break;
@@ -148,16 +157,27 @@ export class RequestReader implements StreamSink {
     else if (this.#state !== 'skip') this.#state = 'distrusted';
   }
 
+  /** The service has received all before `ack`. */
+  acknowledged(ack: number): void {
+    this.#sent.acknowledged(ack);
+  }
+
+  /** Takes a segment's bytes, the first with the number `seq`, before it is known which of them are new. */
+  sent(bytes: Buffer, from: number, to: number, seq: number, time: number): void {
+    if (this.#sent.differ(bytes, from, to, seq)) this.distrust(to - from, time, 'changed_on_resend');
+  }
+
   /** Nothing more is read. */
   skip(): void {
     this.#head.drop();
+    this.#sent.clear();
     this.#state = 'skip';
   }
 
   /** What follows can't be trusted to be read as the service reads it. */
-  distrust(bytes: number, time: number): void {
+  distrust(bytes: number, time: number, reason: UnparsedReason = 'non_http'): void {
     if (this.#state === 'skip') return;
-    this.#tell('non_http', this.#head.length + bytes, this.#head.length > 0 ? this.#time : time);
+    this.#tell(reason, this.#head.length + bytes, this.#head.length > 0 ? this.#time : time);
     this.skip();
   }
 

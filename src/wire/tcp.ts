@@ -61,7 +61,8 @@ const origin: Origin = { seq: 0, ack: undefined, time: 0, segmentStart: true };
  *
  * Where segments overlap, the byte seen first wins: bytes already delivered were taken by the receiver too, and Linux
  * keeps what waits in its out-of-order queue unless a later segment covers it whole (net/ipv4/tcp_input.c,
- * tcp_data_queue_ofo). Only a sender that forges packets sends the same number with different bytes.
+ * tcp_data_queue_ofo). Where the first attempt did not arrive, the receiver has the bytes of a later one, which may be others:
+ * sent-heads.ts.
  */
 export class TcpStream {
   /** Every byte up to the FIN was delivered or given up. */

@@ -44,6 +44,7 @@ export type UnparsedReason =
   | 'gap' // bytes of a head are missing (lost, cut, or from before the tracer's start)
   | 'head_too_large' // no blank line within the bound
   | 'evicted' // the flow was dropped from the table before its head was whole
+  | 'changed_on_resend' // bytes of a head were sent again, and are not those that were sent first
   | 'unexplained_response'; // every request seen had its response, and then came another one
 
 export interface UnparsedBytes {

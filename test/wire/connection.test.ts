@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { Connection } from '../../src/wire/connection.js';
+import { WireCounters } from '../../src/wire/counters.js';
 import { TCP_FIN, TCP_SYN, TCP_URG } from '../../src/wire/ip.js';
 import { HOLE_TIMEOUT_MS, MAX_HEAD_BYTES, MAX_OUTSTANDING } from '../../src/wire/limits.js';
-import { Conversation, GET, latin1, OK, read, segment } from './support.js';
+import { Conversation, GET, latin1, OK, Record, read, segment } from './support.js';
 
 const POST = (body: string, headers = `Content-Length: ${body.length}\r\n`): string =>
   `POST /b HTTP/1.1\r\n${headers}\r\n${body}`;
@@ -676,4 +678,93 @@ it('keeps no view of the bytes it was given', () => {
     { name: 'Host', value: '100.100.100.200' },
     { name: 'A', value: 'b' },
   ]);
+});
+
+describe('a head that is sent again before it was acknowledged', () => {
+  const [token, other] = [GET('/a', 'X-Token: 1\r\n'), GET('/a', 'X-Other: 1\r\n')];
+  const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`;
+  const told = ({ lines }: Conversation): string[] => lines.filter((line) => line !== 'ended');
+  /** Sends the first texts, a segment each; then the second, as one that begins where the first of these began. */
+  function again(first: string[], then: string, between: (conversation: Conversation) => void = () => {}): string[] {
+    const conversation = new Conversation();
+    const { clientNext } = conversation;
+    conversation.client(...first);
+    between(conversation);
+    conversation.push('egress', segment({ seq: clientNext, ack: conversation.serverNext, payload: then }));
+    conversation.connection.end(conversation.time);
+    return told(conversation);
+  }
+
+  it('with the same bytes is nothing new, however it is cut', () => {
+    expect(again([token], token)).toEqual(['0 GET /a']);
+    expect(again([...token], token)).toEqual(['0 GET /a']);
+    expect(again([token.slice(0, 20), token.slice(20)], token)).toEqual(['0 GET /a']);
+    expect(again([token], token.slice(0, 30))).toEqual(['0 GET /a']);
+    expect(again([token], token + GET('/b'))).toEqual(['0 GET /a', '1 GET /b']);
+  });
+
+  it.each<[string, string[], string]>([
+    ['in one piece', [token], other],
+    ['in several that were one', [token], other.slice(0, 70)],
+    ['in one that was many', [...token], other],
+    ['of which only the last byte is another', [token], `${token.slice(0, -1)}x`],
+    ['where line ends become a request', ['\r\n'.repeat(other.length / 2), token], other],
+    ['with more behind it', [token], other + GET('/b')],
+  ])('with other bytes is told of, %s', (_, first, then) => {
+    const lines = again(first, then);
+    expect(lines.at(-1)).toBe(`${lines.length - 1} unparsed changed_on_resend ${then.length}`);
+  });
+
+  it('is told of also where the framing of a chunked body changes, not where a body does', () => {
+    const head = POST('', CHUNKED);
+    expect(again([head + chunk('abc')], head + chunk('abd')).at(-1)).toMatch(/changed_on_resend/);
+    expect(again([POST('abc')], POST('abd'))).toEqual(['0 POST /b']);
+  });
+
+  it('is told of behind a FIN and half of the answer, not once the service has acknowledged it', () => {
+    const finish = (one: Conversation): unknown => one.deliver(one.make('egress', '', { flags: TCP_FIN }));
+    expect(again([token], other, finish)).toEqual(['0 GET /a', `1 unparsed changed_on_resend ${other.length}`]);
+    expect(again([token], other, (one) => one.server(OK()))).toEqual(['0 GET /a', '0 200']);
+    expect(again([token], other, (one) => one.server(OK().slice(0, 20)))).toEqual(['0 GET /a']);
+  });
+
+  it('ends the reading of the connection: what follows may be read otherwise, too', () => {
+    const conversation = new Conversation();
+    const { clientNext } = conversation;
+    conversation.client(token);
+    conversation.push('egress', segment({ seq: clientNext, ack: conversation.serverNext, payload: other }));
+    expect(told(conversation.client(GET('/b')).server(OK(), OK()).finish())).toEqual([
+      '0 GET /a',
+      `1 unparsed changed_on_resend ${other.length}`,
+      '0 200',
+    ]);
+  });
+
+  it('is told of where it can not be compared any more: too many pieces, or too many connections', () => {
+    const counters = new WireCounters();
+    const open = (): { push: (text: string, seq: number) => void; record: Record } => {
+      const record = new Record();
+      const connection = new Connection(record, counters);
+      connection.push('egress', segment({ seq: 0, flags: TCP_SYN }), 0);
+      return { record, push: (payload, seq) => connection.push('egress', segment({ seq, ack: 1, payload }), 0) };
+    };
+    const long = GET('/long', `X: ${'x'.repeat(60_000)}\r\n`);
+    const [first, ...rest] = Array.from({ length: 20 }, open);
+    first!.push(token, 1);
+    first!.push(token, 1);
+    expect(first!.record.lines).toEqual(['0 GET /a']);
+    for (const one of rest) one.push(long, 1);
+    for (const one of rest.slice(-2)) one.push(long, 1);
+    first!.push(token, 1);
+    expect(first!.record.lines).toEqual(['0 GET /a', `1 unparsed changed_on_resend ${token.length}`]);
+    for (const one of rest) expect(one.record.lines).toEqual(['0 GET /long']);
+
+    // Bytes of two in turn do not lie one behind another.
+    const [one, two] = [open(), open()];
+    for (const [i, byte] of [...long.slice(0, 100)].entries()) for (const each of [one, two]) each.push(byte, 1 + i);
+    two.push(long.slice(90, 100), 91);
+    one.push(long.slice(0, 10), 1);
+    expect(one.record.lines).toEqual(['0 unparsed changed_on_resend 110']);
+    expect(two.record.lines).toEqual([]);
+  });
 });
