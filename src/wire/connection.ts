@@ -5,7 +5,7 @@ import { type RequestOwner, RequestReader } from './http-requests.js';
 import { type ResponseOwner, ResponseReader } from './http-responses.js';
 import { TCP_ACK, TCP_RST, TCP_SYN, TCP_URG, type TcpSegment } from './ip.js';
 import { HOLE_TIMEOUT_MS } from './limits.js';
-import { type ExpectedBody, expectedBody, methodKind, Pairing, type ResponseStart } from './pairing.js';
+import { canAnswer, type ExpectedBody, expectedBody, methodKind, Pairing, type ResponseStart } from './pairing.js';
 import { StreamRemains, TcpStream } from './tcp.js';
 import type { ConnectionSink, RequestHead, ResponseHead, UnparsedBytes } from './types.js';
 
@@ -21,6 +21,7 @@ interface EarlyResponse {
 
 /** What servers send of themselves to a client that has been silent for long (RFC 9110, 15.5.9). */
 const REQUEST_TIMEOUT = 408;
+const FIRST_ERROR = 400;
 
 /** What an early response is charged for: heads are mostly shorter, and only one a connection is kept. */
 const EARLY_RESPONSE_CHARGE = 2_048;
@@ -155,8 +156,11 @@ export class Connection implements RequestOwner, ResponseOwner {
     this.#sink.request(id, head);
     const early = this.#early;
     if (early === undefined) return;
+    const answered = this.#pairing.answer(early.start) !== undefined;
+    // Who goes on with the next request must not make it forgotten.
+    if (!answered && !canAnswer(early.start, { clientHad, headEnd })) this.#tellUnexplained();
     this.#dropEarly();
-    if (this.#pairing.answer(early.start) !== undefined) this.#sink.response(id, early.head);
+    if (answered) this.#sink.response(id, early.head);
   }
 
   /** @internal */
@@ -168,7 +172,7 @@ export class Connection implements RequestOwner, ResponseOwner {
 
   /** @internal */
   responseHead(head: ResponseHead, start: ResponseStart): ExpectedBody {
-    const unexplained = this.#pairing.settled && this.#requests.bufferedBytes === 0 && head.status !== REQUEST_TIMEOUT;
+    const unexplained = this.#isUnexplained(head.status, start);
     const request = this.#pairing.answer(start);
     if (request === undefined) {
       this.#tellUnexplained();
@@ -191,6 +195,12 @@ export class Connection implements RequestOwner, ResponseOwner {
   /** @internal */
   responsesMissed(): void {
     this.#pairing.missed();
+  }
+
+  /** A head that has not arrived, or not as a whole, may lead to an error; an answer it can not have. */
+  #isUnexplained(status: number, start: ResponseStart): boolean {
+    if (status === REQUEST_TIMEOUT || this.#pairing.mayExplain(start)) return false;
+    return status < FIRST_ERROR || (this.#pairing.settled && this.#requests.bufferedBytes === 0);
   }
 
   #acknowledged(ack: number): void {

@@ -81,6 +81,12 @@ export class Pairing {
     return !this.#missed && this.#outstanding.length === 0;
   }
 
+  /** Whether the response may be one to a request that was seen, or something was missed. */
+  mayExplain(start: ResponseStart): boolean {
+    const oldest = this.#outstanding[0];
+    return this.#missed || (oldest !== undefined && canAnswer(start, oldest));
+  }
+
   /** The number at which the response to the last request must begin, if that is certain. */
   expected(): number | undefined {
     return this.#pipelined ? undefined : this.#outstanding.at(-1)?.clientHad;
@@ -94,6 +100,6 @@ export class Pairing {
 }
 
 /** What must be so of any response to the request: sent with its head at hand, and not read before it was sent. */
-const canAnswer = (start: ResponseStart, request: Outstanding): boolean =>
+export const canAnswer = (start: ResponseStart, request: Pick<Outstanding, 'headEnd' | 'clientHad'>): boolean =>
   (start.serverHad === undefined || ((start.serverHad - request.headEnd) | 0) >= 0) &&
   (request.clientHad === undefined || ((start.seq - request.clientHad) | 0) >= 0);

@@ -352,7 +352,38 @@ describe('a response that no request explains', () => {
     expect(conversation.counters.bufferedBytes).toBe(0);
   });
 
+  const UNEXPLAINED = (id: number): string => `${id} unparsed unexplained_response 0`;
   it.each<[string, (conversation: Conversation) => Conversation, string[]]>([
+    [
+      'goes on with the next request before that is said',
+      (one) => one.client(smuggled).server(OK(), OK()).client(GET('/next')).server(OK()),
+      ['0 GET /seen', '0 200', '1 GET /next', UNEXPLAINED(2), '1 200'],
+    ],
+    [
+      'has begun the next request',
+      (one) => one.client(`${smuggled}G`).server(OK(), OK()).client(GET('/next').slice(1)).server(OK()),
+      ['0 GET /seen', '0 200', '1 GET /next', UNEXPLAINED(2)],
+    ],
+    [
+      'sends the next request while the answer is on its way',
+      (one) => {
+        const { clientNext: ack } = one.client(smuggled).server(OK());
+        const next = one.make('egress', GET('/next'));
+        const { segment: hidden } = one.make('ingress', OK());
+        return one.deliver(next, { direction: 'ingress', segment: { ...hidden, ack } }).server(OK());
+      },
+      ['0 GET /seen', '0 200', '1 GET /next', UNEXPLAINED(2)],
+    ],
+  ])('is told of also where the client %s', (_, talk, lines) => {
+    expect(told(talk(new Conversation()).finish())).toEqual(lines);
+  });
+
+  it.each<[string, (conversation: Conversation) => Conversation, string[]]>([
+    [
+      'an error that comes before the whole head does',
+      (one) => one.client(GET('/a')).server(OK()).client('GET /b HT').server(OK('', '400 Bad Request')),
+      ['0 GET /a', '0 200', '1 unparsed non_http 9'],
+    ],
     [
       '408 to a client that is silent',
       (one) => one.client(GET('/a')).server(OK()).server(TIMED_OUT),
