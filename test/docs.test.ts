@@ -24,39 +24,11 @@ import { runTracer } from '../src/tracer.js';
 import * as wireLimits from '../src/wire/limits.js';
 import { requestEvent } from './output/events.js';
 import { EVERY_EVENT } from './output/every-event.js';
+import { named, page, quoted, rows, section } from './support/page.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const page = (name: string): string => readFileSync(join(ROOT, 'docs', name), 'utf8');
 const EVENTS = page('events.md');
 const PAGES = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
-
-/** The part of a page from a heading to the next of the same level. */
-function section(text: string, heading: string): string {
-  const parts = text.split(/^## /m).filter((part) => part.startsWith(`${heading}\n`));
-  if (parts.length !== 1) throw new Error(`${parts.length} headings "${heading}"`);
-  return parts[0]!;
-}
-
-/** The rows of all tables of a text, as cells, without heads and rulers. A bar within a cell is written `\|`. */
-function rows(text: string): string[][] {
-  const lines = text.split('\n');
-  return lines.flatMap((line, i) => {
-    const isRuler = (at: number) => /^\|[ |:-]+\|$/.test(lines[at] ?? '');
-    if (!line.startsWith('| ') || isRuler(i) || isRuler(i + 1)) return [];
-    return [
-      line
-        .slice(1, -1)
-        .split(/(?<!\\)\|/)
-        .map((cell) => cell.trim()),
-    ];
-  });
-}
-
-const quoted = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word!);
-
-/** What the first column of a section's tables names. */
-const named = (text: string, heading: string): string[] =>
-  rows(section(text, heading)).flatMap(([cell]) => quoted(cell!));
 
 /** Every code block of a language. */
 const blocks = (text: string, language: string): string[] =>
@@ -207,7 +179,7 @@ const sorted = (words: Iterable<string>): string[] => [...new Set(words)].sort()
 describe('docs/events.md', () => {
   it('has every field of the JSON event and no other', async () => {
     const emitted = [REQUEST as RequestEvent, ...(await ownEvents())].flatMap((event) => paths(toEcs(event)));
-    expect(sorted(named(EVENTS, 'The JSON event'))).toEqual(sorted(emitted));
+    expect(sorted(named(section(EVENTS, 'The JSON event')))).toEqual(sorted(emitted));
   });
 
   it('has every verdict with its level and label', () => {
@@ -232,7 +204,7 @@ describe('docs/events.md', () => {
 
   it('has every severity', () => {
     const severities = { critical: true, high: true, medium: true, low: true } satisfies Record<Severity, true>;
-    expect(named(EVENTS, 'Severities')).toEqual(Object.keys(severities));
+    expect(named(section(EVENTS, 'Severities'))).toEqual(Object.keys(severities));
   });
 
   it('has every attribution detail', () => {
@@ -245,7 +217,7 @@ describe('docs/events.md', () => {
       not_permitted: true,
       shared: true,
     } satisfies Record<NotFound | NonNullable<Extract<SocketOwner, { holder: object }>['limits']>, true>;
-    expect(sorted(named(EVENTS, 'Attribution details'))).toEqual(
+    expect(sorted(named(section(EVENTS, 'Attribution details')))).toEqual(
       sorted([...Object.keys(details), 'arguments_truncated', NO_PROCESSES.always!.detail!]),
     );
   });
@@ -277,7 +249,9 @@ describe('docs/events.md', () => {
     const help = addTraceOptions(new Command('trace')).helpInformation();
     const listed = [...help.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, name]) => name!);
     expect(listed.length).toBeGreaterThan(5);
-    expect(sorted(named(EVENTS, 'Options of `trace`').map((option) => option.split(' ')[0]!))).toEqual(sorted(listed));
+    expect(sorted(named(section(EVENTS, 'Options of `trace`')).map((option) => option.split(' ')[0]!))).toEqual(
+      sorted(listed),
+    );
   });
 
   it('shows an example that has only fields that there are, and is the same in both forms', async () => {
@@ -347,7 +321,7 @@ describe('docs/siem.md', () => {
     const files = (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
       statSync(join(folder, name)).isFile(),
     );
-    expect(sorted(named(SIEM, 'Configuration'))).toEqual(sorted(files.map((name) => `deploy/${name}`)));
+    expect(sorted(named(section(SIEM, 'Configuration')))).toEqual(sorted(files.map((name) => `deploy/${name}`)));
   });
 });
 

@@ -219,6 +219,7 @@ class HostSums {
       }
     }
     notes.note('tracer_down', within.length - 1);
+    // Unlike elsewhere: a bound that was not asked for is reached by any log.
     const { since = Number.POSITIVE_INFINITY, until = Number.NEGATIVE_INFINITY } = this.period;
     const first = Math.min(...within.map(({ run }) => run.first));
     const last = Math.max(...within.map(({ run }) => run.last));

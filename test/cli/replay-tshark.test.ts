@@ -11,6 +11,7 @@ import { openScene } from '../e2e/support/scene.js';
 import type { EcsEvent } from '../e2e/support/tracer.js';
 import { until } from '../e2e/support/wait.js';
 import { ACK, FIN, type Frame, ipPacket, LINKS, PSH, pcap, pcapng, SERVER, SYN } from '../support/packets.js';
+import { randomFrom } from '../support/random.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const onPath = (command: string) => spawnSync(command, ['--version']).status === 0;
@@ -72,17 +73,6 @@ async function byReplay(file: string, status: number): Promise<string[]> {
       ].join('\t'),
     )
     .sort();
-}
-
-/** The same in every run: xorshift32. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
 }
 
 /**

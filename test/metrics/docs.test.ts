@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -6,8 +6,8 @@ import { TracerMetrics } from '../../src/metrics/tracer-metrics.js';
 import type { Metric } from '../../src/metrics/types.js';
 import { createEventContext } from '../../src/output/context.js';
 import { LogFiles } from '../../src/output/logs.js';
-import { packageRoot } from '../../src/package-root.js';
 import { Shipper } from '../../src/ship/shipper.js';
+import { page, quoted, rows } from '../support/page.js';
 
 const context = createEventContext({ hostName: 'h', version: '1' });
 let folder: string;
@@ -34,16 +34,7 @@ it('docs/metrics.md has every metric with its type and labels, and no other', as
     .map(({ name, type, labels = [] }) => [name, type, labels.join(' ')]);
   await logs.close();
   await shipper.close();
-  const page = readFileSync(join(packageRoot(), 'docs/metrics.md'), 'utf8');
-  const quoted = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word!);
-  const documented = page
-    .split('\n')
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    )
+  const documented = rows(page('metrics.md'))
     .filter(([, type]) => type === 'counter' || type === 'gauge')
     .flatMap(([names, type, labels]) => quoted(names!).map((name): Row => [name, type!, quoted(labels!).join(' ')]));
   expect(documented.sort()).toEqual(made.sort());

@@ -6,20 +6,10 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connection, GET, LINKS, type LinkName, onLink, pcap, pcapng } from '../support/packets.js';
 import { PATIENCE } from '../support/patience.js';
+import { randomFrom } from '../support/random.js';
 import { compile } from './support.js';
 
 const FILES = 3_000;
-
-/** The same files in every run: xorshift32. */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const PACKETS = connection({ request: GET('/latest/meta-data/') });
 
