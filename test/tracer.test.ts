@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { CaptureRecord, CaptureSource, CaptureStats } from '../src/capture/types.js';
+import type { CaptureRecord, CaptureSource } from '../src/capture/types.js';
 import { captureError } from '../src/errors.js';
 import { Judge } from '../src/imds/judge.js';
 import { endpointsFor } from '../src/imds/providers.js';
@@ -7,17 +7,7 @@ import type { TracerEvent } from '../src/output/types.js';
 import { Pipeline } from '../src/pipeline.js';
 import { runTracer } from '../src/tracer.js';
 import { CLIENT, connection, GET, ipPacket, SERVER } from './support/packets.js';
-import { packetRecord } from './support/records.js';
-
-const NOTHING: CaptureStats = {
-  packetsSeen: 0,
-  packetsCaptured: 0,
-  ringDropped: 0,
-  packetsPassedOver: 0,
-  truncated: 0,
-  connectsSeen: 0,
-  connectsDropped: 0,
-};
+import { NOTHING_SEEN, packetRecord } from './support/records.js';
 
 /** A source whose reads are what `reads` does, one after the other, each after a turn of the event loop; then it ends. */
 function sourceOf(...reads: ((onRecord: (record: CaptureRecord) => void) => number)[]): CaptureSource {
@@ -30,7 +20,7 @@ function sourceOf(...reads: ((onRecord: (record: CaptureRecord) => void) => numb
     },
     wake: () => {},
     stop: () => {},
-    stats: () => NOTHING,
+    stats: () => NOTHING_SEEN,
     close: () => {},
   };
 }
@@ -138,7 +128,7 @@ describe('a tracer', () => {
     let clock = Date.now();
     vi.spyOn(performance, 'now').mockImplementation(() => elapsed);
     vi.spyOn(Date, 'now').mockImplementation(() => clock);
-    const stats = { ...NOTHING };
+    const stats = { ...NOTHING_SEEN };
     const source = sourceOf(
       () => {
         clock -= 3_600_000;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeOnKernel, isInstalled } from './support/kernel.js';
 import { type Expectation, expectExactlyTheJournal } from './support/match.js';
 import { verdictOf } from './support/oracle.js';
-import { clientScript, observe, openScene, pythonPath, type Scene } from './support/scene.js';
+import { askForToken, clientScript, observe, openScene, pythonPath, type Scene } from './support/scene.js';
 import { statsOf, type Tracer } from './support/tracer.js';
 
 const ORIGIN = 'http://100.100.100.200';
@@ -174,17 +174,7 @@ describeOnKernel('real clients: each request is one event, judged and attributed
 
   describe.each(CLIENTS)('$client', ({ command, argv: argvOf, name = command, wanted }) => {
     test.skipIf(!isInstalled(command))('run by a shell', async () => {
-      const put = [
-        'curl',
-        '-s',
-        '-f',
-        '-X',
-        'PUT',
-        '-H',
-        `${TOKEN_HEADER}-ttl-seconds: 600`,
-        `${ORIGIN}/latest/api/token`,
-      ];
-      const granted = await observe(scene, tracer, 1, () => scene.runOk(put));
+      const granted = await observe(scene, tracer, 1, () => scene.runOk(askForToken(ORIGIN, 600)));
       const token = granted.result.stdout;
       const argv = argvOf(token).map((word) => (word === 'PYTHON' ? python : word));
       const shown = argv.map((word) => word.replaceAll(token, '[redacted]'));

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { describeOnKernel, testWith } from './support/kernel.js';
 import { type Action, requestText, sendRaw } from './support/raw.js';
 import { run, runOk } from './support/run.js';
-import { observe, openScene, pythonPath, type Scene } from './support/scene.js';
+import { askForToken, observe, openScene, pythonPath, type Scene } from './support/scene.js';
 import { type EcsEvent, MAIN, type Tracer } from './support/tracer.js';
 import { until } from './support/wait.js';
 
@@ -38,8 +38,7 @@ describeOnKernel('trace --evidence', () => {
   beforeAll(async () => {
     scene = await openScene({ providers: ['alibaba'] });
     python = await pythonPath();
-    const put = ['curl', '-s', '-f', '-X', 'PUT', '-H', `${TOKEN_HEADER}-ttl-seconds: 300`];
-    token = (await scene.runOk([...put, `http://${ADDRESS}/latest/api/token`])).stdout;
+    token = (await scene.runOk(askForToken(`http://${ADDRESS}`, 300))).stdout;
     expect(token.length).toBeGreaterThan(20);
   });
   afterAll(() => scene?.close());

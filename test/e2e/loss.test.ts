@@ -10,7 +10,7 @@ import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel, testWith } from './support/kernel.js';
 import { freePort } from './support/port.js';
 import { runOk } from './support/run.js';
-import { clientScript, openScene, pythonPath, type Scene } from './support/scene.js';
+import { askForToken, clientScript, openScene, pythonPath, type Scene } from './support/scene.js';
 import { MAIN, startTracer, statsOf } from './support/tracer.js';
 import { until } from './support/wait.js';
 
@@ -70,10 +70,7 @@ describeOnKernel('a loss that was made on purpose', () => {
     cleanup.defer('kill the audit', () => child.kill('SIGKILL'));
     const exit = once(child, 'exit');
     await until('capture to begin', () => existsSync(join(out, 'audit-state.json')), 15_000);
-    const token = await scene.runOk([
-      ...['curl', '-s', '-f', '-X', 'PUT', '-H', 'X-volc-ecs-metadata-token-ttl-seconds: 60'],
-      `http://${ADDRESS}/latest/api/token`,
-    ]);
+    const token = await scene.runOk(askForToken(`http://${ADDRESS}`, 60, 'X-volc-ecs-metadata-token'));
     child.kill('SIGSTOP');
     await burst(1, 100, 10, `X-volc-ecs-metadata-token: ${token.stdout}`);
     child.kill('SIGCONT');

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SERVICE_RULES } from '../../src/lab/rules.js';
 import { describeOnKernel } from './support/kernel.js';
 import { type Action, requestText, sendRaw } from './support/raw.js';
-import { clientScript, observe, openScene, pythonPath, type Scene } from './support/scene.js';
+import { askForToken, clientScript, observe, openScene, pythonPath, type Scene } from './support/scene.js';
 import type { Tracer } from './support/tracer.js';
 
 const ADDRESS = '100.100.100.200';
@@ -33,17 +33,7 @@ describeOnKernel('no output holds a token, a secret or a body', () => {
   const tokens: string[] = [];
 
   async function grant(): Promise<string> {
-    const put = [
-      'curl',
-      '-s',
-      '-f',
-      '-X',
-      'PUT',
-      '-H',
-      `${TOKEN_HEADER}-ttl-seconds: 600`,
-      `${ORIGIN}/latest/api/token`,
-    ];
-    const { result } = await observe(scene, tracer, 1, () => scene.runOk(put));
+    const { result } = await observe(scene, tracer, 1, () => scene.runOk(askForToken(ORIGIN, 600)));
     tokens.push(result.stdout);
     return result.stdout;
   }

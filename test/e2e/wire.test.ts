@@ -4,7 +4,7 @@ import { describeWithOrWithoutBtf } from './support/kernel.js';
 import { type Expectation, expectExactlyTheJournal } from './support/match.js';
 import { verdictOf } from './support/oracle.js';
 import { type Action, type RawPlan, requestText, sendRaw } from './support/raw.js';
-import { type Observed, observe, openScene, pythonPath, type Scene } from './support/scene.js';
+import { askForToken, type Observed, observe, openScene, pythonPath, type Scene } from './support/scene.js';
 import { statsOf, type Tracer } from './support/tracer.js';
 
 const ADDRESS = '100.100.100.200';
@@ -56,8 +56,8 @@ describeWithOrWithoutBtf('requests as they come over the wire', () => {
     scene = await openScene({ providers: ['alibaba', 'aws'] });
     tracer = await scene.startTracer();
     python = await pythonPath();
-    const put = ['curl', '-s', '-f', '-X', 'PUT', '-H', TTL, `http://${ADDRESS}/latest/api/token`];
-    token = (await observe(scene, tracer, 1, () => scene.runOk(put))).result.stdout;
+    const ask = () => scene.runOk(askForToken(`http://${ADDRESS}`, 300));
+    token = (await observe(scene, tracer, 1, ask)).result.stdout;
   });
   afterAll(() => scene?.close());
 
@@ -235,8 +235,8 @@ describeWithOrWithoutBtf('requests as they come over the wire', () => {
     test('with and without padding, valid or not', async () => {
       const granted: string[] = [];
       for (let i = 0; i < 3; i += 1) {
-        const put = ['curl', '-s', '-f', '-X', 'PUT', '-H', TTL, `http://${ADDRESS}/latest/api/token`];
-        granted.push((await observe(scene, tracer, 1, () => scene.runOk(put))).result.stdout);
+        const ask = () => scene.runOk(askForToken(`http://${ADDRESS}`, 300));
+        granted.push((await observe(scene, tracer, 1, ask)).result.stdout);
       }
       // The service issues tokens that end in `==`, in `=`, and in neither, in turn.
       expect(new Set(granted.map((text) => text.replace(/[^=]/g, '').length))).toEqual(new Set([0, 1, 2]));

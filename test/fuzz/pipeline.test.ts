@@ -13,7 +13,7 @@ import type { RequestEvent } from '../../src/output/types.js';
 import { Pipeline } from '../../src/pipeline.js';
 import { NO_PROCESSES } from '../../src/replay.js';
 import { ACK, FIN, ipPacket, PSH, SYN } from '../support/packets.js';
-import { packetRecord } from '../support/records.js';
+import { NOTHING_SEEN, packetRecord } from '../support/records.js';
 
 /** A short run in the normal tests; `FUZZ_SECONDS=3600 npm run fuzz` for a long one. */
 const long = process.env['FUZZ_SECONDS'] !== undefined;
@@ -308,7 +308,7 @@ describe('packets, from their bytes to the lines of the log', () => {
             );
           }
           pipeline.finish(time);
-          const stats = pipeline.stats(NO_CAPTURE, 0);
+          const stats = pipeline.stats(NOTHING_SEEN, 0);
           const verdicts = Object.values(stats.by_verdict).reduce((sum, count) => sum + count, 0);
           expect(verdicts).toBe(events.length);
           expect(stats.requests + stats.unparsed).toBe(events.length);
@@ -320,13 +320,3 @@ describe('packets, from their bytes to the lines of the log', () => {
     timeout,
   );
 });
-
-const NO_CAPTURE = {
-  packetsSeen: 0,
-  packetsCaptured: 0,
-  ringDropped: 0,
-  packetsPassedOver: 0,
-  truncated: 0,
-  connectsSeen: 0,
-  connectsDropped: 0,
-};

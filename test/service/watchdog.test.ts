@@ -4,6 +4,7 @@ import { Judge } from '../../src/imds/judge.js';
 import { endpointsFor } from '../../src/imds/providers.js';
 import { Pipeline } from '../../src/pipeline.js';
 import { runTracer } from '../../src/tracer.js';
+import { NOTHING_SEEN } from '../support/records.js';
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -20,15 +21,7 @@ it('a loop that hangs feeds no watchdog, though the process turns on; one that g
     },
     wake: () => {},
     stop: () => {},
-    stats: () => ({
-      packetsSeen: 0,
-      packetsCaptured: 0,
-      ringDropped: 0,
-      packetsPassedOver: 0,
-      truncated: 0,
-      connectsSeen: 0,
-      connectsDropped: 0,
-    }),
+    stats: () => NOTHING_SEEN,
     close: () => {},
   };
   let fed = 0;

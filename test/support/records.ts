@@ -1,4 +1,4 @@
-import type { PacketRecord } from '../../src/capture/types.js';
+import type { CaptureStats, PacketRecord } from '../../src/capture/types.js';
 import { CLIENT, SERVER } from './packets.js';
 
 /** A packet's record as a source gives it: a request's, from CLIENT to SERVER, where nothing else is said. */
@@ -30,3 +30,14 @@ export function packetRecord(
     flowKey: cookie === 0n ? ends : cookie,
   };
 }
+
+/** The counters of a source that has seen nothing. */
+export const NOTHING_SEEN: CaptureStats = {
+  packetsSeen: 0,
+  packetsCaptured: 0,
+  ringDropped: 0,
+  packetsPassedOver: 0,
+  truncated: 0,
+  connectsSeen: 0,
+  connectsDropped: 0,
+};

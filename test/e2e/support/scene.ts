@@ -125,6 +125,12 @@ export async function observe<T>(
   return { result, journal: journal(), events: events() };
 }
 
+/** The argv of a client that asks for a token, good for so many seconds, and prints it. */
+export const askForToken = (origin: string, seconds: number, header = 'X-aliyun-ecs-metadata-token'): string[] => [
+  ...['curl', '-s', '-f', '-X', 'PUT', '-H', `${header}-ttl-seconds: ${seconds}`],
+  `${origin}/latest/api/token`,
+];
+
 /** A client of test/e2e/clients. */
 export const clientScript = (name: string): string => fileURLToPath(new URL(`../clients/${name}`, import.meta.url));
 
