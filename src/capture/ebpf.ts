@@ -1,4 +1,4 @@
-import { captureError, type TracerError } from '../errors.js';
+import { captureError, type TracerError, usageError } from '../errors.js';
 import { encodeEndpoints, readNativeError } from './encoding.js';
 import { Layout, NativeErrors } from './layout.js';
 import { nativeModule } from './native.js';
@@ -16,7 +16,10 @@ export interface EbpfOptions {
 const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }> = new Map([
   [
     NativeErrors.argument,
-    { code: 'IMDS_E_ARGUMENT', remedy: 'Give endpoints with a port, and a ring size that is a power of two.' },
+    {
+      code: 'IMDS_E_ARGUMENT',
+      remedy: 'Give 1 to 1023 endpoints with a port, and a ring size that is a power of two.',
+    },
   ],
   [
     NativeErrors.permission,
@@ -71,7 +74,8 @@ const ERRORS: ReadonlyMap<number, { code: TracerError['code']; remedy: string }>
 
 /**
  * Loads, attaches and tests the eBPF source; blocks for a few hundred milliseconds. Throws a capture error whose code is
- * IMDS_E_… (above; IMDS_E_LIBRARY and IMDS_E_ABI for the native module itself) with a remedy, and leaves nothing attached.
+ * IMDS_E_… (above; IMDS_E_LIBRARY and IMDS_E_ABI for the native module itself) with a remedy, or a usage error for wrong options,
+ * and leaves nothing attached.
  */
 export function openEbpf({ endpoints, ringBytes = defaultRingBytes() }: EbpfOptions): CaptureSource {
   const native = nativeModule();
@@ -84,5 +88,7 @@ export function openEbpf({ endpoints, ringBytes = defaultRingBytes() }: EbpfOpti
 function openError(error: Buffer): TracerError {
   const { code, text } = readNativeError(error);
   const known = ERRORS.get(code) ?? ERRORS.get(NativeErrors.system)!;
-  return captureError(known.code, `eBPF: ${text}`, known.remedy);
+  // What was asked for is wrong, whatever this host can do.
+  const kind = code === NativeErrors.argument ? usageError : captureError;
+  return kind(known.code, `eBPF: ${text}`, known.remedy);
 }

@@ -1,5 +1,5 @@
 import { parseAddress } from '../addresses.js';
-import { captureError } from '../errors.js';
+import { usageError } from '../errors.js';
 import { Layout } from './layout.js';
 import type { EndpointAddress } from './types.js';
 
@@ -10,7 +10,7 @@ export function encodeEndpoints(endpoints: readonly EndpointAddress[]): Buffer {
     const at = i * Layout.endpoint.size;
     const parsed = parseAddress(address);
     if (!parsed || !Number.isInteger(port) || port < 1 || port > 65535) {
-      throw captureError(
+      throw usageError(
         'IMDS_E_ARGUMENT',
         `Not an IP address with a port: ${address} ${port}`,
         'Give endpoints with an address and a port.',

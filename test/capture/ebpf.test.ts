@@ -535,13 +535,14 @@ while s.recv(4096): pass`;
 
     it.each([
       [{ endpoints: [] }, /0 endpoints: between 1 and 1023/],
+      [{ endpoints: Array(1024).fill(ENDPOINTS[0]) }, /1024 endpoints: between 1 and 1023/],
       [{ endpoints: [{ address: V4, port: 0 }] }, /Not an IP address with a port/],
       [{ endpoints: [{ address: 'metadata', port: 80 }] }, /Not an IP address with a port: metadata 80/],
       [{ endpoints: ENDPOINTS, ringBytes: 5000 }, /a ring buffer of 5000 bytes: it must be a power of two/],
       [{ endpoints: ENDPOINTS, ringBytes: 2048 }, /at least a page/],
     ])('refuses %j', (options, message) => {
       expect(() => openEbpf(options)).toThrow(
-        expect.objectContaining({ code: 'IMDS_E_ARGUMENT', exitStatus: 3, message: expect.stringMatching(message) }),
+        expect.objectContaining({ code: 'IMDS_E_ARGUMENT', exitStatus: 2, message: expect.stringMatching(message) }),
       );
     });
   });
