@@ -3,6 +3,9 @@ import { noneByVerdict } from '../imds/verdict.js';
 import { escapeJson } from '../output/escape.js';
 import type { Advice, AuditResult, ClientResult, CoverageReason, PathResult } from './types.js';
 
+/** The file of an audit's findings for a SIEM, an object a line. */
+export const AUDIT_FINDINGS = 'audit.ocsf.ndjson';
+
 /** Every verdict, also those that there were none of, so that a program need not ask what is there. */
 type Counts = { requests: number } & Record<Verdict, number>;
 

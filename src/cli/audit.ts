@@ -2,7 +2,7 @@ import process from 'node:process';
 import { Command } from 'commander';
 import { bracketed } from '../addresses.js';
 import { Audit } from '../audit/audit.js';
-import { auditJson } from '../audit/document.js';
+import { AUDIT_FINDINGS, auditJson } from '../audit/document.js';
 import { ProgressView } from '../audit/progress.js';
 import { AuditFolder } from '../audit/state.js';
 import { auditText } from '../audit/text.js';
@@ -101,7 +101,7 @@ async function audit(options: AuditOptions): Promise<ExitStatus> {
     const result = state.result(items, complete);
     const write = async (): Promise<void> => {
       await folder.write('audit.json', auditJson(result));
-      await folder.write('audit.ocsf.ndjson', auditFindings(result, context));
+      await folder.write(AUDIT_FINDINGS, auditFindings(result, context));
       await folder.write('audit.html', renderHtml(result, { version }));
       if (!early) await state.forget();
     };

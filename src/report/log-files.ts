@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AUDIT_FINDINGS } from '../audit/document.js';
 import { usageError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
 
@@ -9,6 +10,8 @@ import { escapeText } from '../output/escape.js';
  * ones. Whatever begins as the tracer's own logs do is one: passed over in silence, it would be missing without a word.
  */
 const LOG_NAME = /^imds-events|\.(?:ndjson|jsonl)(?:\.\d+)?(?:\.gz)?$/;
+/** What an audit has found, which may lie beside the logs: no log. */
+const isLog = (name: string): boolean => LOG_NAME.test(name) && name !== AUDIT_FINDINGS;
 /** Folders in folders: deeper there is no log, but perhaps a loop of mounts. */
 const MAX_DEPTH = 16;
 const MAX_FILES = 1_000_000;
@@ -63,8 +66,8 @@ export async function findLogs(paths: readonly string[]): Promise<FoundLogs> {
         const path = join(folder, entry.name);
         // Links are left alone: one could lead out of the folder, or in a circle.
         if (entry.isDirectory()) below.push(path);
-        else if (entry.isFile() && LOG_NAME.test(entry.name)) await take(path, group);
-        else if (entry.isSymbolicLink()) await noteLink(path, LOG_NAME.test(entry.name));
+        else if (entry.isFile() && isLog(entry.name)) await take(path, group);
+        else if (entry.isSymbolicLink()) await noteLink(path, isLog(entry.name));
       }
     } catch (error) {
       if (!isSystemError(error)) throw error;

@@ -110,6 +110,7 @@ describe('a report', () => {
     const parts = [lines.slice(0, 4), lines.slice(4, 10)].map((part) => gzipSync(part.map((l) => `${l}\n`).join('')));
     put('imds-events.2.ndjson.gz', Buffer.concat(parts));
     put('imds-trace.log', ['no event log']);
+    put('audit.ocsf.ndjson', ['{"class_uid":2003,"metadata":{"log_name":"imds.trace"}}']);
     symlinkSync(older, join(folder, 'imds-events.link.ndjson'));
     const result = await report({ paths: [folder, older, folder] });
     expect(result.totals.requests).toBe(30);
