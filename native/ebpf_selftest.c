@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 /* Generous, for a machine under load or an emulated one; ordinarily this takes a millisecond. */
 #define DEADLINE_MS 10000
 #define NONCE_SIZE 32
@@ -77,20 +79,12 @@ static int on_record(void *context, void *data, size_t size)
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 static bool wait_for(int fd, short events, int64_t deadline)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = events };
 	int64_t left;
 
-	while ((left = deadline - now_ms()) > 0) {
+	while ((left = deadline - imds_now_ms()) > 0) {
 		int ready = poll(&poll_fd, 1, (int)left);
 
 		if (ready > 0)
@@ -106,7 +100,7 @@ static bool wait_for_record(struct ring_buffer *ring, const bool *seen, int64_t 
 {
 	do {
 		ring_buffer__consume(ring);
-	} while (!*seen && now_ms() < deadline && poll(NULL, 0, 1) == 0);
+	} while (!*seen && imds_now_ms() < deadline && poll(NULL, 0, 1) == 0);
 	return *seen;
 }
 
@@ -114,7 +108,7 @@ static bool wait_for_record(struct ring_buffer *ring, const bool *seen, int64_t 
 static const char *check_connection(struct expectation *expected, struct ring_buffer *ring, int client, int listener,
 				    const struct sockaddr *address, socklen_t address_length, const char *connect_hook)
 {
-	int64_t deadline = now_ms() + DEADLINE_MS;
+	int64_t deadline = imds_now_ms() + DEADLINE_MS;
 	const char *failed = NULL;
 	uint8_t sink[NONCE_SIZE];
 	int server = -1;

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define CHUNK_BYTES (256 * 1024)
 
 struct chunk {
@@ -250,14 +252,6 @@ int imds_queue_move(struct imds_queue *queue, struct imds_batch *batch)
 	}
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* Has the next put signal, unless there is something to take by now. */
 static bool must_wait(struct imds_queue *queue)
 {
@@ -276,7 +270,7 @@ static bool must_wait(struct imds_queue *queue)
 
 int imds_queue_wait(struct imds_queue *queue, int wake_fd, int timeout_ms)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = imds_now_ms() + timeout_ms;
 
 	if (queue->emptying && queue->emptying->taken < queue->emptying->used)
 		return 1;
@@ -285,7 +279,7 @@ int imds_queue_wait(struct imds_queue *queue, int wake_fd, int timeout_ms)
 			{ .fd = wake_fd, .events = POLLIN },
 			{ .fd = queue->filled_fd, .events = POLLIN },
 		};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - imds_now_ms();
 		int result = poll(fds, 2, left < 0 ? 0 : (int)left);
 
 		if (result < 0 && errno != EINTR)

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "record_queue.h"
 #include "squeeze.h"
 
@@ -35,14 +36,6 @@ struct imds_ring_reader {
 	int failure; /* of reading: what next() returns */
 	int quit_fd;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
 
 /* From time since boot (suspend included) to time since the epoch, as the clocks stand now. */
 static int64_t boot_to_epoch_ns(void)
@@ -126,7 +119,7 @@ static void *read_on(void *argument)
 			break;
 		pause = seen == NO_ROOM;
 		if (seen == SOME) {
-			int64_t now = now_ms();
+			int64_t now = imds_now_ms();
 
 			pause = now - some_ms < STREAM_MS;
 			some_ms = now;

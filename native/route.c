@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "address.h"
+
 struct request {
 	struct nlmsghdr header;
 	struct rtmsg route;
@@ -16,8 +18,7 @@ struct request {
 
 static void fill(struct request *request, const uint8_t *address)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	int v4 = memcmp(address, mapped, sizeof(mapped)) == 0;
+	bool v4 = imds_is_v4(address);
 	size_t length = v4 ? 4 : 16;
 
 	memset(request, 0, sizeof(*request));

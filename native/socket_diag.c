@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address.h"
+
 /* The kernel fills datagrams of a dump up to 32 KiB, but no more than what the reader has room for. */
 #define ANSWER_BYTES (16 * 1024)
 /* Some 30,000 addresses. */
@@ -87,8 +89,7 @@ int imds_socket_parse(const void *bytes, size_t length, uint32_t sequence, struc
 /* Notes the interface of an RTM_NEWADDR message where it has the address. */
 static void read_address(const uint8_t *payload, size_t left, struct imds_address_interfaces *interfaces)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool v4 = memcmp(interfaces->address, mapped, sizeof(mapped)) == 0;
+	bool v4 = imds_is_v4(interfaces->address);
 	size_t size = v4 ? 4 : 16;
 	struct ifaddrmsg message;
 	struct rtattr attribute;
@@ -148,13 +149,6 @@ int imds_dump_parse(const void *bytes, size_t length, uint32_t sequence, struct 
 
 /* ---- asking ----------------------------------------------------------------------------------------------------- */
 
-static bool is_v4(const uint8_t *address)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(address, mapped, sizeof(mapped)) == 0;
-}
-
 /* Sends a request, numbered anew. 0 or -errno. */
 static int send_request(int fd, struct nlmsghdr *header, uint32_t *sequence)
 {
@@ -200,7 +194,7 @@ static int read_dump(int fd, uint32_t sequence, struct imds_address_interfaces *
 
 static void fill(struct inet_diag_req_v2 *request, const struct imds_socket_query *query)
 {
-	bool v4 = is_v4(query->local_address) && is_v4(query->remote_address);
+	bool v4 = imds_is_v4(query->local_address) && imds_is_v4(query->remote_address);
 	size_t from = v4 ? 12 : 0;
 
 	/* With AF_INET an IPv6 socket with mapped addresses is found as well (inet_diag_find_one_icsk). */
@@ -272,7 +266,7 @@ static int ask_address(int fd, struct imds_address_interfaces *interfaces)
 		struct ifaddrmsg address;
 	} request = {
 		.header = { .nlmsg_len = sizeof(request), .nlmsg_type = RTM_GETADDR, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.address = { .ifa_family = is_v4(interfaces->address) ? AF_INET : AF_INET6 },
+		.address = { .ifa_family = imds_is_v4(interfaces->address) ? AF_INET : AF_INET6 },
 	};
 	uint32_t sequence;
 	int result = send_request(fd, &request.header, &sequence);
@@ -284,7 +278,7 @@ int32_t imds_netns_find_socket(const struct imds_netns *netns, const struct imds
 			       struct imds_socket *found)
 {
 	struct imds_address_interfaces interfaces = { .count = 0 };
-	bool loopback = is_v4(query->local_address) && query->local_address[12] == 127;
+	bool loopback = imds_is_v4(query->local_address) && query->local_address[12] == 127;
 	int result;
 
 	memset(found, 0, sizeof(*found));

@@ -14,6 +14,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "ring_reader.h"
 
 /* Of records that wait for TypeScript: some 40,000 connections with a request each. */
@@ -135,13 +136,6 @@ static const struct imds_source_kind ebpf_kind = {
 
 /* ---- opening --------------------------------------------------------------------------------------------------- */
 
-static bool is_v4(const uint8_t *address)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(address, mapped, sizeof(mapped)) == 0;
-}
-
 /* Puts the word into the list unless it is in; false where there is no room. */
 static bool add_word(uint32_t *list, uint32_t *count, uint32_t word)
 {
@@ -165,7 +159,7 @@ static struct imds_filter make_filter(const struct imds_endpoint *endpoints, uin
 		uint32_t last;
 
 		memcpy(&last, endpoints[i].address + 12, sizeof(last));
-		all_fit &= is_v4(endpoints[i].address) ? add_word(filter.v4, &v4_count, last) :
+		all_fit &= imds_is_v4(endpoints[i].address) ? add_word(filter.v4, &v4_count, last) :
 							 add_word(filter.v6_tail, &v6_count, last);
 	}
 	filter.shape = IMDS_FILTER_SHAPE(v4_count, v6_count, !all_fit);

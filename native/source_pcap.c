@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "address.h"
+#include "clock.h"
 #include "early_owner.h"
 #include "packet_tap.h"
 #include "record_queue.h"
@@ -86,7 +88,6 @@ static size_t append(char *text, size_t size, size_t used, const char *format, .
  */
 static void write_filter(char *text, size_t size, const struct imds_endpoint *endpoints, uint32_t count)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	char address[INET6_ADDRSTRLEN];
 	size_t used = 0;
 
@@ -97,7 +98,7 @@ static void write_filter(char *text, size_t size, const struct imds_endpoint *en
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		const struct imds_endpoint *endpoint = &endpoints[i];
-		bool v4 = memcmp(endpoint->address, mapped, sizeof(mapped)) == 0;
+		bool v4 = imds_is_v4(endpoint->address);
 
 		inet_ntop(v4 ? AF_INET : AF_INET6, endpoint->address + (v4 ? 12 : 0), address, sizeof(address));
 		if (v4)
@@ -284,14 +285,6 @@ static void reopen(struct live_source *source)
 	pthread_mutex_unlock(&source->lock);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
 /* What is in the kernel's buffer. */
 static void read_buffer(struct live_source *source)
 {
@@ -349,11 +342,11 @@ static void *read_packets(void *argument)
 				{ .events = POLLIN },
 				{ .fd = source->next_fd, .events = POLLIN } };
 	uint64_t wakes;
-	int64_t swept_ms = now_ms();
+	int64_t swept_ms = imds_now_ms();
 
 	for (;;) {
-		if (now_ms() - swept_ms >= SWEEP_MS) {
-			swept_ms = now_ms();
+		if (imds_now_ms() - swept_ms >= SWEEP_MS) {
+			swept_ms = imds_now_ms();
 			imds_early_owners_sweep(source->owners);
 		}
 		fds[1].fd = source->handle ? pcap_get_selectable_fd(source->handle) : -1;
