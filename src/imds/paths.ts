@@ -16,8 +16,8 @@ export interface JudgedPath {
    */
   path: string;
   /**
-   * Every server reads this path alike. Not so where it climbs (`..`), hides a slash, or has characters that servers
-   * cut at or decode again: such a path may be something else than it seems.
+   * Every server reads this path alike. Not so where it begins with no slash, climbs (`..`), hides a slash, or has characters
+   * that servers cut at or decode again: such a path may be something else than it seems.
    */
   plain: boolean;
 }
@@ -43,7 +43,8 @@ export const judgedPath = (target: string): JudgedPath => judge(urlParts(target)
 
 const judge = memo((path: string): JudgedPath => {
   let text = path.toLowerCase();
-  let plain = true;
+  // A target of another form: what Go's net/url takes `http:/latest/…` for is `/latest/…`, and others refuse.
+  let plain = path.startsWith('/');
 
   const fragment = text.indexOf('#');
   if (fragment >= 0) text = text.slice(0, fragment);

@@ -51,6 +51,7 @@ describe('judgedPath', () => {
     ['/%6c%61test/meta%2Ddata', '/latest/meta-data', true],
     ['/%4C%41TEST/', '/latest', true],
     ['/latest/./meta-data/.', '/latest/meta-data', true],
+    ['http:/latest/user-data', '/http:/latest/user-data', false],
     ['/computeMetadata/../latest', '/latest', false],
     ['/computeMetadata/%2e%2E/latest', '/latest', false],
     ['/computeMetadata/..%2flatest/meta-data', '/latest/meta-data', false],
@@ -63,9 +64,9 @@ describe('judgedPath', () => {
     ['/latest\\meta-data', '/latest\\meta-data', false],
     ['/lat\xe9st', '/lat\xe9st', false],
     ['/a%', '/a%', false],
-    ['latest/meta-data', '/latest/meta-data', true],
-    ['', '/', true],
-    ['*', '/*', true],
+    ['latest/meta-data', '/latest/meta-data', false],
+    ['', '/', false],
+    ['*', '/*', false],
   ])('%s', (target, path, plain) => {
     expect(judgedPath(target)).toEqual({ path, plain });
   });

@@ -403,6 +403,14 @@ describe('foreign_probe', () => {
     expect(judge(aws, { target: '/', headers }).verdict).toBe('normal_mode');
   });
 
+  it.each(['http:/latest/user-data', 'latest/user-data', 'a:latest/user-data'])(
+    'is not told by a header where the target is no path to some and one of the provider to others: %s',
+    (target) => {
+      const judgement = judge(aws, { target, headers: [['Metadata-Flavor', 'Google']] });
+      expect(judgement).toMatchObject({ verdict: 'normal_mode' });
+    },
+  );
+
   it("is none with the provider's token", () => {
     expect(judge(aws, { target: '/computeMetadata/v1', headers: [[AWS_TOKEN, TOKEN]] }).verdict).toBe('hardened');
   });
