@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open, opendir, readlink } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { namesOf } from '../advice/clients.js';
+import { readProcFileLater } from '../capture/proc-file.js';
 import { sdkFinding } from './sdk.js';
 import type { SdkFinding } from './types.js';
 
@@ -61,7 +62,7 @@ const LANGUAGES: readonly { names: RegExp; look: (place: Place) => Promise<SdkFi
 /** `alibabacloud_credentials-0.3.5.dist-info` and the like in the folders that its modules come from. */
 async function lookAtPython(place: Place): Promise<SdkFinding[]> {
   const folders = new Set<string>();
-  const maps = (await readStart(join(place.own, 'maps'), MAX_MAPS_BYTES, 0)) ?? '';
+  const maps = await mapsOf(place.own);
   // What `python3 -m venv` and pip make; the interpreter's own version is in the name of its file.
   const version = /python(\d+\.\d+)/.exec(maps)?.[1] ?? /python(\d+\.\d+)/.exec(place.executable ?? '')?.[1];
   for (const folder of packageFolders(maps)) folders.add(folder);
@@ -85,6 +86,13 @@ async function lookAtPython(place: Place): Promise<SdkFinding[]> {
     }
   }
   return found;
+}
+
+/** On older kernels than 6.17 a process can keep them from ever being read (native/patient_read.h). */
+async function mapsOf(own: string): Promise<string> {
+  const bytes = Buffer.alloc(MAX_MAPS_BYTES);
+  const length = await readProcFileLater(join(own, 'maps'), bytes, bytes.length);
+  return typeof length === 'number' ? bytes.toString('latin1', 0, length) : '';
 }
 
 const PACKAGES = /\/(?:site|dist)-packages\//;
@@ -168,14 +176,13 @@ async function entriesOf(path: string, limit = MAX_ENTRIES): Promise<string[]> {
 }
 
 /** The beginning of a plain file, as latin1. What is no plain file is not read: a FIFO in a folder would never end. */
-async function readStart(path: string, limit: number, flags: number = O_NOFOLLOW): Promise<string | undefined> {
+async function readStart(path: string, limit: number): Promise<string | undefined> {
   return quietly(async () => {
-    const file = await open(path, O_RDONLY | O_NONBLOCK | flags);
+    const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
     try {
       if (!(await file.stat()).isFile()) return undefined;
       const bytes = Buffer.alloc(limit);
       let length = 0;
-      // procfs gives less than was asked for without being at the end.
       while (length < limit) {
         const { bytesRead } = await file.read(bytes, length, limit - length, null);
         if (bytesRead === 0) break;

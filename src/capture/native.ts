@@ -38,6 +38,8 @@ export interface NativeModule {
   netnsClose(netns: Buffer): void;
   ownerTake(query: Buffer, owner: Buffer): number;
   readProc(path: string, to: Buffer, capacity: number, waitMs: number): number;
+  /** The same on a worker thread. The caller keeps `to` referenced until it settles. */
+  readProcLater(path: string, to: Buffer, capacity: number, waitMs: number): Promise<number>;
   notify(address: string, text: string): number;
 }
 
@@ -70,6 +72,9 @@ export function load(path: string): NativeModule {
   const openPcapFile = library.func(
     'void *imds_open_pcap_file(const char *path, int32_t fd, void *endpoints, uint32_t count, int32_t exchanges, void *error)',
   );
+  const readProc = library.func(
+    'int32_t imds_read_proc(const char *path, void *to, uint32_t capacity, int32_t wait_ms)',
+  );
   return {
     layout: library.func('const char *imds_layout()'),
     openEbpf: library.func('void *imds_open_ebpf(void *endpoints, uint32_t count, uint32_t ring_bytes, void *error)'),
@@ -92,7 +97,8 @@ export function load(path: string): NativeModule {
     netnsFindSocket: library.func('int32_t imds_netns_find_socket(void *netns, void *query, void *socket)'),
     netnsClose: library.func('void imds_netns_close(void *netns)'),
     ownerTake: library.func('int32_t imds_owner_take(void *query, void *owner)'),
-    readProc: library.func('int32_t imds_read_proc(const char *path, void *to, uint32_t capacity, int32_t wait_ms)'),
+    readProc,
+    readProcLater: promisify(readProc.async) as NativeModule['readProcLater'],
     notify: library.func('int32_t imds_notify(const char *address, const char *text)'),
   };
 }
