@@ -62,7 +62,7 @@ Examples:
       lab = await startLab({ mode: options.mode, providers });
       if (durationMs !== undefined) stop.after(durationMs);
       if (stop.requested) await lab.stop();
-      const addresses = lab.endpoints.map(({ address }) => address).join(', ');
+      const addresses = [...new Set(lab.endpoints.map(({ address }) => address))].join(', ');
       process.stdout.write(`lab: ${providers.join(', ')} in ${options.mode} mode at ${addresses}\n`);
       process.stdout.write(`lab: your own clients: ip netns exec ${lab.clientNamespace} COMMAND\n`);
       try {

@@ -97,7 +97,9 @@ function openPrivate(path: string): number {
     const fd = openSync(path, O_RDONLY | O_DIRECTORY | (link.isSymbolicLink() ? 0 : O_NOFOLLOW));
     try {
       const status = fstatSync(fd);
-      if (status.uid !== process.geteuid!()) throw unusable(path, `it belongs to user ${status.uid}`);
+      if (status.uid !== process.geteuid!()) {
+        throw unusable(path, `it belongs to user ${status.uid}`, undefined, ANOTHERS);
+      }
       if ((status.mode & 0o077) !== 0) fchmodSync(fd, 0o700);
       return fd;
     } catch (error) {
@@ -129,14 +131,18 @@ function makeDirectory(path: string): boolean {
 
 const isRefused = (error: unknown): boolean => (error as NodeJS.ErrnoException | undefined)?.code === 'EACCES';
 
-const unusable = (path: string, why: string, cause?: unknown): TracerError =>
+/** That of the service belongs to a user who is there only while it runs (systemd.exec(5), DynamicUser=). */
+const ANOTHERS = 'Give another directory with --log-dir: the service, for one, has its own for itself.';
+
+const unusable = (path: string, why: string, cause?: unknown, remedy?: string): TracerError =>
   new TracerError(
     'IMDS_LOG_DIR',
     ExitCode.usage,
     `cannot use ${path} for logs: ${why}`,
-    isRefused(cause)
-      ? 'Run as root (sudo), or give a directory that this user can write to with --log-dir.'
-      : 'Give another directory with --log-dir, or remove what is there.',
+    remedy ??
+      (isRefused(cause)
+        ? 'Run as root (sudo), or give a directory that this user can write to with --log-dir.'
+        : 'Give another directory with --log-dir, or remove what is there.'),
     { cause },
   );
 

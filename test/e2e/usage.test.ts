@@ -100,7 +100,7 @@ describe('wrong usage: exit status 2', () => {
           chownSync(join(folder, 'theirs'), NOBODY, NOBODY);
           return join(folder, 'theirs');
         },
-        /belongs to user 65534/,
+        /belongs to user 65534 .*\n {2}Give another directory with --log-dir: the service/,
       ],
       [
         "has another user's file for a log",
