@@ -16,6 +16,7 @@ import type { AuditDocument } from '../../src/audit/document.js';
 import type { AuditState } from '../../src/audit/state.js';
 import { SERVICE_RULES } from '../../src/lab/rules.js';
 import { ocsfProblems } from '../output/ocsf-validate.js';
+import { PATIENCE } from '../support/patience.js';
 import { CleanupStack } from './support/cleanup.js';
 import { describeOnKernel } from './support/kernel.js';
 import { openScene, type Scene } from './support/scene.js';
@@ -81,6 +82,12 @@ describeOnKernel('an audit', () => {
     };
   }
 
+  /** So many seconds, of which a client needs more on an emulated processor, after those that it has traced before. */
+  const lasting = (seconds: number, tracedMs = 0): readonly string[] => [
+    '--duration',
+    `${Math.ceil(tracedMs / 1000) + seconds * PATIENCE}s`,
+  ];
+
   const stateOf = (out: string): AuditState | undefined => {
     const path = join(out, 'audit-state.json');
     return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as AuditState) : undefined;
@@ -123,7 +130,7 @@ describeOnKernel('an audit', () => {
     const main = join(app, 'main.js');
     const get = `require('http').get('${ORIGIN}${RULES.samplePath}', (answer) => answer.resume())`;
     writeFileSync(main, `${get}; setTimeout(() => {}, 1500);`);
-    const audit = start(normal, ['--duration', '4s', '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
+    const audit = start(normal, [...lasting(4), '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
     await capturing(audit);
     const service = normal.runOk([process.execPath, main]);
     // A local proxy, at an address that is traced too.
@@ -211,7 +218,7 @@ describeOnKernel('an audit', () => {
   });
 
   test('of a host whose clients all use tokens is ready', async () => {
-    const audit = start(hardened, ['--duration', '2s']);
+    const audit = start(hardened, [...lasting(2)]);
     await capturing(audit);
     await hardened.runOk(['bash', goodScript(hardened)]);
     const { status, stdout } = await audit.ended;
@@ -226,9 +233,9 @@ describeOnKernel('an audit', () => {
 
   test('without any request is inconclusive, unless that is allowed and the source sees all', async () => {
     const [silent, allowed, pcap] = [
-      start(normal, ['--duration', '1s']),
-      start(normal, ['--duration', '1s', '--allow-silent']),
-      start(normal, ['--duration', '1s', '--source', 'pcap', '--interface', 'lo', '--allow-silent']),
+      start(normal, [...lasting(1)]),
+      start(normal, [...lasting(1), '--allow-silent']),
+      start(normal, [...lasting(1), '--source', 'pcap', '--interface', 'lo', '--allow-silent']),
     ];
     expect(await silent.ended).toMatchObject({ status: 4, stdout: expect.stringMatching(/^INCONCLUSIVE/) });
     expect(silent.result().coverage.details.map(({ code }) => code)).toEqual(['nothing_seen']);
@@ -239,7 +246,7 @@ describeOnKernel('an audit', () => {
   });
 
   test('killed in the middle goes on, with what it had seen, and says that it was gone', async () => {
-    const first = start(normal, ['--duration', '20s']);
+    const first = start(normal, [...lasting(20)]);
     await capturing(first);
     await normal.runOk(['bash', goodScript(normal)]);
     const saved = await until(
@@ -251,12 +258,12 @@ describeOnKernel('an audit', () => {
       15_000,
     );
     // While it runs, nobody else may audit there.
-    const second = start(normal, ['--duration', '20s'], first.out);
+    const second = start(normal, [...lasting(20)], first.out);
     expect(await second.ended).toMatchObject({ status: 2, stderr: expect.stringContaining('IMDS_AUDIT_RUNNING') });
     first.child.kill('SIGKILL');
     await first.ended;
 
-    const again = start(normal, ['--duration', `${Math.ceil(saved.traced_ms / 1000) + 2}s`], first.out);
+    const again = start(normal, [...lasting(2, saved.traced_ms)], first.out);
     await capturing(again, saved.saved);
     await normal.runOk(['bash', goodScript(normal)]);
     const { status, stderr } = await again.ended;
@@ -271,7 +278,7 @@ describeOnKernel('an audit', () => {
   });
 
   test('whose directory has gone shows its result all the same', async () => {
-    const audit = start(normal, ['--duration', '4s']);
+    const audit = start(normal, [...lasting(4)]);
     await capturing(audit);
     await normal.runOk(['bash', goodScript(normal)]);
     rmSync(audit.out, { recursive: true });
@@ -282,7 +289,7 @@ describeOnKernel('an audit', () => {
   });
 
   test('ended early says so, and keeps its state for going on', async () => {
-    const audit = start(normal, ['--duration', '60s']);
+    const audit = start(normal, [...lasting(60)]);
     await capturing(audit);
     await normal.runOk(['bash', goodScript(normal)]);
     audit.child.kill('SIGTERM');
