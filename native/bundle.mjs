@@ -10,7 +10,7 @@
 // Tried and left out, on Node 20 and 22: V8's code cache (cachedData of vm.Script), which saved a few ms where it held what was compiled
 // at once and lost 10 where it held all that had run; joining commander and pino as well, which saved 1 to 3 ms.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -143,6 +143,8 @@ async function link(from, to, sourceMaps) {
   });
   await bundle.close();
   writeFileSync(join(to, 'package.json'), '{ "type": "commonjs" }\n');
+  // package.json's `bin`: npm links to it once, and a build replaces it.
+  chmodSync(join(to, 'cli/main.js'), 0o755);
 }
 
 /** In place at once: a program that starts meanwhile finds the old one or the new one. */

@@ -36,6 +36,12 @@ function loadedBy(...args: string[]): Loaded {
 const packagesOf = ({ files }: Loaded): Set<string> =>
   new Set(files.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []));
 
+it('is a program by itself, as `bin` of package.json names it', () => {
+  // npm links to it; what it was built as has to run.
+  const { status, stdout } = spawnSync(MAIN, ['--version'], { encoding: 'utf8' });
+  expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+});
+
 describe('what a run does not use is not loaded', () => {
   it('--version: no command', () => {
     const loaded = loadedBy('--version');
