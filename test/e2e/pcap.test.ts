@@ -124,11 +124,13 @@ describe.skipIf(process.getuid?.() !== 0)('live capture through libpcap', () => 
     expectExactlyTheJournal(events, journal, () => ({ verdict: 'normal_mode' }));
     const named = events.filter(({ imds }) => imds!.attribution === 'procfs');
     for (const { process, url } of named) {
-      expect(process).toMatchObject({ name: 'curl', args: expect.arrayContaining([`${V4}${url!.path}`]) });
+      expect(process!.name).toBe('curl');
+      // A process's memory goes before the rest of it: who ends at that very moment (1 of 150 on a busy machine) has a name, and no arguments.
+      if (process!.args !== undefined) expect(process!.args).toContain(`${V4}${url!.path}`);
     }
     for (const { imds } of events) expect([undefined, 'exited']).toContain(imds!.attribution_detail);
     // How many it is, is a matter of microseconds: most on an idle machine, a few on a busy one.
-    expect(named.length).toBeGreaterThan(0);
+    expect(named.filter(({ process }) => process!.args !== undefined).length).toBeGreaterThan(0);
     await tracer.stop();
   });
 
