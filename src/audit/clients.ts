@@ -460,7 +460,7 @@ export class Clients {
     const described: DescribedProcess = {
       ...identified(identityOf(process, this.#together)),
       callers: process === undefined ? undefined : callersOf(process.ancestors),
-      example: process?.args === undefined ? undefined : exampleOf(process.args),
+      example: process?.args === undefined || process.argsJoined ? undefined : exampleOf(process.args),
     };
     if (process !== undefined) this.#described.set(process, described);
     return described;

@@ -24,6 +24,8 @@ export interface ObservedProcess {
   /** Stable identity: of host, pid and start. */
   entityId?: string;
   args?: readonly string[];
+  /** They come from one text, cut at its spaces: good for telling programs and scripts, not to be shown as what was run. */
+  argsJoined?: true;
   user?: { id: number; name?: string };
   unit?: string;
   container?: { id: string; runtime: string };
@@ -235,6 +237,7 @@ function ecsProcess(event: Fields, imds: Fields | undefined): ObservedProcess | 
   // Of the parent more is known than of the other ancestors.
   if (parent !== undefined) ancestors.splice(0, 1, parent);
   const process: ObservedProcess = { ...summary, ancestors };
+  if (fields['args_joined'] === true) process.argsJoined = true;
   setDefined(process, 'startTime', timeOf(fields['start']));
   setDefined(process, 'entityId', text(fields['entity_id']));
   if (userId !== undefined && /^\d{1,10}$/.test(userId)) {

@@ -2,6 +2,7 @@ import { Clients, type ClientsJson } from '../audit/clients.js';
 import { fromEcs } from '../audit/observation.js';
 import { type EventNumber, type HostJson, Hosts, type Period } from './hosts.js';
 import type { LineReader } from './lines.js';
+import { asEcs } from './ocsf.js';
 
 export interface GatheredJson {
   clients: ClientsJson;
@@ -28,7 +29,7 @@ export class Gathered {
     this.hosts = new Hosts(period);
   }
 
-  /** A reader of a log; `progress` as LineReader has it. Throws at an event in a schema that is not read. */
+  /** A reader of a log; `progress` as LineReader has it. */
   reader(progress: LineReader['progress']): LineReader {
     return {
       line: (text) => {
@@ -69,16 +70,12 @@ export class Gathered {
   #take(text: string): boolean {
     let json: unknown;
     try {
-      json = JSON.parse(text);
+      json = asEcs(JSON.parse(text));
     } catch {
       return false;
     }
     const observation = fromEcs(json);
-    if (observation === undefined) {
-      if (isOcsf(json))
-        throw new Error('its events are in the schema of OCSF, and the report reads those of ECS (--format ecs)');
-      return false;
-    }
+    if (observation === undefined) return false;
     this.lines++;
     const { since = Number.NEGATIVE_INFINITY, until = Number.POSITIVE_INFINITY } = this.period;
     const isWithin = observation.time >= since && observation.time < until;
@@ -94,10 +91,6 @@ export class Gathered {
     return true;
   }
 }
-
-/** An event of the tracer with `--format ocsf`: in that schema arguments are one text, so that a client can't be told by them. */
-const isOcsf = (json: unknown): boolean =>
-  (json as { metadata?: { log_name?: unknown } } | null)?.metadata?.log_name === 'imds.trace';
 
 /** The ids of a tracer's run have one beginning, and a number in base 36 that counts its events. */
 function numberOf(json: unknown): EventNumber {

@@ -4,15 +4,12 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TracerError } from '../../src/errors.js';
-import { createEventContext } from '../../src/output/context.js';
-import { formatOcsf } from '../../src/output/ocsf.js';
 import { type ReportResult, reportResult } from '../../src/report/fleet.js';
 import { renderHtml } from '../../src/report/html.js';
 import { MAX_LINE_BYTES } from '../../src/report/lines.js';
 import { findLogs } from '../../src/report/log-files.js';
 import { readLogs } from '../../src/report/read-logs.js';
 import { reportText } from '../../src/report/text.js';
-import { EVERY_EVENT } from '../output/every-event.js';
 import { loss, type RequestFields, reloaded, request, started, stats, stopped } from './logs.js';
 import { HOSTILE } from './results.js';
 
@@ -279,17 +276,6 @@ describe('a report', () => {
     const result = await report();
     expect(result.verdict).toBe('inconclusive');
     expect(codes(result)).toEqual(['unreadable_file']);
-  });
-
-  it.each(EVERY_EVENT)('says of %s in the schema of OCSF that it does not read it', async (_, event) => {
-    put('a/imds-events.ndjson', run('web-1', [{ verdict: 'hardened' }]));
-    const context = createEventContext({ hostName: 'web-2', version: '1' });
-    const path = put('b/imds-events.ndjson', [JSON.stringify(formatOcsf(event, context))]);
-    const result = await report();
-    expect(result).toMatchObject({ verdict: 'inconclusive', logs: { unreadable_lines: 0, unreadable_files: 1 } });
-    expect(result.coverage.reasons.map(({ text }) => text)).toEqual([
-      expect.stringContaining(`${path}: its events are`),
-    ]);
   });
 
   it('is never ready beside a link to logs that are not read', async () => {
