@@ -109,7 +109,10 @@ function isLearnable(word: string): boolean {
 
 function percentDecoded(word: string): string {
   try {
-    return decodeURIComponent(word).replace(/=+$/, '');
+    const decoded = decodeURIComponent(word);
+    let end = decoded.length;
+    while (end > 0 && decoded[end - 1] === '=') end--;
+    return decoded.slice(0, end);
   } catch {
     return word;
   }

@@ -133,7 +133,8 @@ function secretStart(rule: Rule, word: string, from: number): number | undefined
 
 /** A text that this does not match is no script with options of its own. */
 const MAY_HOLD_OPTIONS = /\s-/;
-const MAY_HOLD_SECRET_OPTION = /\b(?:curl|wget|sshpass|mysql|mariadb)|-[a-z_-]*(?:pass|token|secret|key|cookie|auth)/i;
+/** Not what may stand between a dash and these words: a run of dashes would be looked at from each of them. */
+const MAY_HOLD_SECRET_OPTION = /\b(?:curl|wget|sshpass|mysql|mariadb)|pass|token|secret|key|cookie|auth/i;
 
 /**
  * Arguments of a process without their secrets, one for one. `cut` says that the last is the beginning of a longer one.

@@ -4,6 +4,7 @@ import { describeOnKernel, isInstalled } from './support/kernel.js';
 import { run } from './support/run.js';
 import { compileClient, openScene, type Scene } from './support/scene.js';
 import { statsOf, type Tracer } from './support/tracer.js';
+import { until } from './support/wait.js';
 
 const ADDRESS = '100.96.0.96';
 const NEEDS = ['cc', 'setpriv', 'unshare'];
@@ -32,6 +33,7 @@ describeOnKernel('connects that lead nowhere', () => {
     for (let i = 0; !over; i++) await scene.runOk(['curl', '-s', '-o', '/dev/null', `http://${ADDRESS}/?n=${i}`]);
     expect(Number((await flood).stdout)).toBeGreaterThan(1_000);
     const asked = scene.journal().length;
+    await until('their events', () => tracer.requests().length >= asked, 60_000);
     // Whose each of them is may be lost, and is said.
     await tracer.stop();
     expect(statsOf(tracer)).toMatchObject({ ring_dropped: 0, requests: asked });

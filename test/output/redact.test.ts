@@ -465,6 +465,8 @@ describe('hostile sizes', () => {
       `${'A'.repeat(15)} `,
       '\\',
       '%41',
+      '-',
+      '%3d',
     ],
   ];
 
@@ -475,6 +477,10 @@ describe('hostile sizes', () => {
       redactText(before + text, none, true);
       redactArgs(['sh', '-c', `curl ${before}${text}`], none, true);
     }
+    // Where neither a program nor a secret option is named, and where words are compared with one that was learned.
+    const learned = new LearnedSecrets();
+    learned.learn(`${fill('a1', 1024)}`);
+    redactArgs([` ${text}`, `${text}f`], learned, true);
   });
 
   it('bounds what is shown and says what was cut', () => {
