@@ -16,7 +16,7 @@ export interface Alike {
   readonly judgement: Judgement;
 }
 
-interface KnownHead {
+interface JudgedHead {
   readonly head: SharedHead;
   readonly alikes: Alike[];
 }
@@ -31,7 +31,7 @@ export class Exchanges {
    * By their numbers: those of a stretch of the file, until those of the next take their numbers. They hold tokens as they
    * are on the wire.
    */
-  readonly #heads: (KnownHead | undefined)[] = [];
+  readonly #heads: (JudgedHead | undefined)[] = [];
 
   constructor(private readonly judge: Judge) {}
 

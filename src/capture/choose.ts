@@ -1,7 +1,7 @@
 import { captureError, TracerError } from '../errors.js';
 import { type EbpfOptions, openEbpf } from './ebpf.js';
 import { openPcapLive, type PcapLiveOptions } from './pcap.js';
-import type { CaptureSource } from './types.js';
+import type { CaptureSource, EndpointAddress } from './types.js';
 
 export type SourceChoice = 'auto' | 'ebpf' | 'pcap';
 
@@ -24,6 +24,9 @@ export function openLive(name: SourceChoice, options: EbpfOptions & PcapLiveOpti
     return fallBack(error, options);
   }
 }
+
+/** An address that nobody has (TEST-NET-1, RFC 5737): of a source that is only opened, tested over loopback, and closed. */
+export const NOBODYS_ENDPOINT: EndpointAddress = { address: '192.0.2.1', port: 80 };
 
 /** For people: which source, and why not the first choice. */
 export const describeLive = ({ source, reason }: LiveSource): string =>

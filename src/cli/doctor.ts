@@ -1,16 +1,13 @@
 import process from 'node:process';
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { describeLive, openLive } from '../capture/choose.js';
+import { describeLive, NOBODYS_ENDPOINT, openLive } from '../capture/choose.js';
 import { type HostCheck, type HostProbe, probeHost } from '../capture/probe.js';
 import type { CaptureSource } from '../capture/types.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { inColour } from '../output/terminal.js';
 import { version } from '../version.js';
 import { writeResult } from './streams.js';
-
-/** A connection to it is never made: the source is only opened, tested against loopback and closed. */
-const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
 
 interface Diagnosis {
   version: string;
@@ -52,7 +49,7 @@ function diagnose(): Diagnosis {
 
 function chooseSource(probe: HostProbe): Diagnosis['source'] {
   try {
-    const live = openLive('auto', { endpoints: [ANY_ENDPOINT] });
+    const live = openLive('auto', { endpoints: [NOBODYS_ENDPOINT] });
     live.source.close();
     return { chosen: live.source.kind, reason: describeLive(live) };
   } catch (error) {

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { Command } from 'commander';
+import { NOBODYS_ENDPOINT } from '../capture/choose.js';
 import { openEbpf } from '../capture/ebpf.js';
 import { ExitCode, TracerError } from '../errors.js';
 import { escapeText } from '../output/escape.js';
@@ -10,9 +11,6 @@ import { packageRoot } from '../package-root.js';
 import { type Change, DROP_INS, type DropIn, ServiceFiles } from '../service/install.js';
 import { UNIT } from '../service/unit.js';
 import { resolveTraceOptions, type TraceOptions } from './options.js';
-
-/** A connection to it is never made: the source is only opened, tested against loopback and closed. */
-const ANY_ENDPOINT = { address: '192.0.2.1', port: 80 }; // TEST-NET-1, RFC 5737
 
 /** What `systemctl show` is asked for, and what it is called here. */
 const SHOWN = { ActiveState: 'state', StatusText: 'says', MainPID: 'process', NRestarts: 'restarts', Result: 'result' };
@@ -123,7 +121,7 @@ const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
 function ebpfWorks(): boolean {
   try {
-    openEbpf({ endpoints: [ANY_ENDPOINT] }).close();
+    openEbpf({ endpoints: [NOBODYS_ENDPOINT] }).close();
     return true;
   } catch (error) {
     if (error instanceof TracerError) return false;

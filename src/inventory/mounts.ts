@@ -1,3 +1,5 @@
+import { unescapeMountPath } from '../process/proc.js';
+
 /** A line of /proc/PID/mountinfo (proc_pid_mountinfo(5)). Paths are latin1 strings whose code units are bytes. */
 export interface Mount {
   /** `major:minor`: the same for all mounts of one file system. */
@@ -65,14 +67,16 @@ export function parseMountInfo(text: string): Mount[] {
     const [type, , options] = (after ?? '').split(' ');
     // What lies outside of the process's root has no path.
     if (device === undefined || type === undefined || !path?.startsWith('/')) continue;
-    mounts.push({ device, root: unescapePath(root!), path: unescapePath(path), type, options: options ?? '' });
+    mounts.push({
+      device,
+      root: unescapeMountPath(root!),
+      path: unescapeMountPath(path),
+      type,
+      options: options ?? '',
+    });
   }
   return mounts;
 }
-
-/** The kernel writes space, tab, line break, `\` and `#` as three octal digits (fs/proc_namespace.c, mangle). */
-const unescapePath = (path: string): string =>
-  path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 /** `path` below `directory`, with a leading slash; `/` for itself, undefined for what is elsewhere. */
 export function below(directory: string, path: string): string | undefined {

@@ -203,6 +203,10 @@ export function parseStat(text: RawText): ProcStat | undefined {
   return { comm: text.slice(open + 1, close), parentPid, startTicks };
 }
 
+/** A path in mountinfo: the kernel writes space, tab, line break, `\` and `#` as three octal digits (fs/proc_namespace.c, mangle). */
+export const unescapeMountPath = (path: string): string =>
+  path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
 /** The real user id in /proc/PID/status. */
 export function parseUid(status: RawText): number | undefined {
   // The kernel escapes line breaks in the name (first line), so no process can forge this one: fs/proc/array.c.

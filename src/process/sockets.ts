@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 import { WorkBudget } from './budget.js';
 import { parseCgroupFile } from './cgroup.js';
 import { Namespaces, type OpenNamespace } from './namespaces.js';
-import type { ProcReader } from './proc.js';
+import { type ProcReader, unescapeMountPath } from './proc.js';
 import { unmapped } from './socket-tables.js';
 import type { SocketAddresses } from './types.js';
 
@@ -337,7 +337,7 @@ function findCgroup2Mount(procRoot: string): string | undefined {
   try {
     // ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS … - FSTYPE SOURCE OPTIONS
     const match = /^\d+ \d+ \S+ \/ (\S+) .* - cgroup2 /m.exec(readFileSync(`${procRoot}/self/mountinfo`, 'latin1'));
-    return match?.[1]?.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    return match === null ? undefined : unescapeMountPath(match[1]!);
   } catch {
     return undefined;
   }

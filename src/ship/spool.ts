@@ -314,7 +314,7 @@ export class Spool {
         bytes += this.#memory[count]!.length;
       }
       await this.#makeRoom(bytes);
-      await writeWhole(this.#writer, Buffer.concat(this.#memory.slice(0, count), bytes), file.size);
+      await writeAt(this.#writer, Buffer.concat(this.#memory.slice(0, count), bytes), file.size);
       file.size += bytes;
       this.#memory.splice(0, count);
       this.#memoryStart += count;
@@ -514,7 +514,7 @@ const endOf = ({ id, size }: SpoolFile): Position => ({ file: id, offset: size }
 
 const isBefore = (a: Position, b: Position): boolean => a.file < b.file || (a.file === b.file && a.offset < b.offset);
 
-async function writeWhole(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+async function writeAt(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten;
   }
