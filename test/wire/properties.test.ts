@@ -99,6 +99,30 @@ describe('any valid conversation', () => {
     );
   });
 
+  it('tells of each byte of a head that is another when it is sent again, however both are cut', () => {
+    fc.assert(
+      fc.property(requestText, isns, random, (text, isn, numbers) => {
+        const head = text.slice(0, text.indexOf('\r\n\r\n') + 4);
+        const at = upTo(numbers, head.length);
+        const other =
+          text.slice(0, at) + String.fromCharCode(text.charCodeAt(at) ^ (1 + upTo(numbers, 255))) + text.slice(at + 1);
+        const conversation = new Conversation(isn);
+        const seq = conversation.clientNext;
+        for (let from = 0; from < text.length; ) {
+          const to = Math.min(text.length, from + 1 + upTo(numbers, 120));
+          conversation.client(text.slice(from, to));
+          from = to;
+        }
+        expect(conversation.lines).toHaveLength(1);
+        const first = at - upTo(numbers, at + 1);
+        const payload = latin1(other.slice(first, at + 1 + upTo(numbers, other.length - at)));
+        conversation.push('egress', segment({ seq: seq + first, ack: conversation.serverNext, payload }));
+        expect(conversation.lines[1]).toBe(`1 unparsed changed_on_resend ${payload.length}`);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('with lost packets invents no request and attributes no wrong response', () => {
     // Each exchange's status is told by its target, so a wrong pair shows.
     const statuses = fc.array(fc.constantFrom(200, 401, 403, 404), { minLength: 1, maxLength: 8 });
