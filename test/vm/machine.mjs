@@ -8,7 +8,11 @@ const MACHINE = [
   ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off', '-smp', '2'],
   ...['-device', 'virtio-rng-pci'],
 ];
-const COMMAND_LINE = ['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr', 'tsc=unstable'];
+const COMMAND_LINE = [
+  ...['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr', 'tsc=unstable'],
+  // Else a kernel that gets no processor while it waits for its timer's first interrupts panics ("IO-APIC + timer doesn't work").
+  'no_timer_check',
+];
 
 /** A path within an option of QEMU's. */
 export const escaped = (path) => path.replaceAll(',', ',,');
