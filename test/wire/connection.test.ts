@@ -378,6 +378,28 @@ describe('a response that no request explains', () => {
     expect(told(talk(new Conversation()).finish())).toEqual(lines);
   });
 
+  it('is told of also where it is an error, if nothing was asked for', () => {
+    const conversation = new Conversation().client(smuggled).server(OK(), OK('', '404 Not Found')).finish();
+    expect(told(conversation)).toEqual(['0 GET /seen', '0 200', UNEXPLAINED(1)]);
+  });
+
+  it('is not told of where it is an error that may be for a request on its way', () => {
+    const conversation = new Conversation().client(smuggled).server(OK());
+    const { clientNext: ack } = conversation;
+    const next = conversation.make('egress', GET('/next'));
+    const { segment: error } = conversation.make('ingress', OK('', '400 Bad Request'));
+    conversation.deliver(next, { direction: 'ingress', segment: { ...error, ack } });
+    expect(told(conversation.finish())).toEqual(['0 GET /seen', '0 200', '1 GET /next']);
+  });
+
+  it('is no answer to a request that was sent when it had been read, though it comes again behind that', () => {
+    const conversation = new Conversation().client(smuggled).server(OK());
+    const { segment: hidden } = conversation.make('ingress', OK('', '403 Forbidden'));
+    const next = conversation.make('egress', GET('/next'));
+    conversation.deliver(next, { direction: 'ingress', segment: { ...hidden, ack: conversation.clientNext } });
+    expect(conversation.record.responses).toHaveLength(1);
+  });
+
   it.each<[string, (conversation: Conversation) => Conversation, string[]]>([
     [
       'an error that comes before the whole head does',
@@ -611,6 +633,16 @@ describe('responses', () => {
     conversation.server(OK());
     expect(conversation.record.requests).toHaveLength(requests);
     expect(conversation.record.responses).toHaveLength(0);
+  });
+
+  it.each([
+    [0, MAX_OUTSTANDING],
+    [1, 0],
+  ])('%d more of them than the bound leave %d responses', (more, responses) => {
+    const requests = MAX_OUTSTANDING + more;
+    const conversation = new Conversation().client(GET('/a').repeat(requests)).server(OK().repeat(requests));
+    expect(conversation.record.requests).toHaveLength(requests);
+    expect(conversation.record.responses).toHaveLength(responses);
   });
 });
 
