@@ -36,13 +36,16 @@ export async function readLines(path: string, reader: LineReader): Promise<void>
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   let source: Readable | undefined;
   try {
-    if (!(await file.stat()).isFile()) throw new Error('it is not a plain file');
+    const status = await file.stat();
+    if (!status.isFile()) throw new Error('it is not a plain file');
     const magic = Buffer.alloc(4);
     const { bytesRead } = await file.read(magic, 0, 4, 0);
     const compressed = bytesRead >= 2 && magic.readUInt16BE() === GZIP_MAGIC;
     const other = OTHERS.find(([, bytes]) => magic.toString('latin1', 0, bytesRead).startsWith(bytes));
     if (other !== undefined) throw new Error(`it is packed by ${other[0]}: unpack it first`);
-    const raw = file.createReadStream({ autoClose: false, start: 0, highWaterMark: CHUNK_BYTES });
+    // What is written from now on is not read: whoever writes as fast as this reads would keep it from ever ending.
+    const end = Math.max(status.size - 1, 0);
+    const raw = file.createReadStream({ autoClose: false, start: 0, end, highWaterMark: CHUNK_BYTES });
     source = raw;
     let stopped = false;
     let counted = 0;
