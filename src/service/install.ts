@@ -1,8 +1,12 @@
 import {
   chmodSync,
+  closeSync,
+  constants,
   existsSync,
+  fstatSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readlinkSync,
   realpathSync,
@@ -125,7 +129,7 @@ export class ServiceFiles {
   #read(path: string): string | undefined {
     return attempt(path, () => {
       try {
-        return readFileSync(this.#at(path), 'utf8');
+        return readUnit(this.#at(path));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
         throw error;
@@ -159,6 +163,8 @@ export class ServiceFiles {
     return attempt(path, () => {
       const file = this.#at(path);
       const temporary = join(dirname(file), `.${UNIT}.new`);
+      // What is there first: a directory that is made behind a link would be made where it leads.
+      this.#checkInside(existing(dirname(file)));
       mkdirSync(dirname(file), { recursive: true });
       this.#checkInside(dirname(file));
       rmSync(temporary, { force: true });
@@ -206,6 +212,26 @@ export class ServiceFiles {
   #within(path: string): string {
     return this.#root !== '/' && path.startsWith(`${this.#root}/`) ? path.slice(this.#root.length) : path;
   }
+}
+
+/** Far more than any unit has. */
+const MAX_UNIT_BYTES = 1024 * 1024;
+
+/** An image may hold anything at a unit's place: a FIFO, which would keep a reader waiting, a link to a device without an end. */
+function readUnit(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const status = fstatSync(fd);
+    if (!status.isFile() || status.size > MAX_UNIT_BYTES) throw new Error('it is no file, or too large for a unit');
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The directory itself, or the nearest above it that is there. A link that leads nowhere is there. */
+function existing(directory: string): string {
+  return lstatSync(directory, { throwIfNoEntry: false }) === undefined ? existing(dirname(directory)) : directory;
 }
 
 const dropIn = (name: DropIn): string => `${DROP_IN_FOLDER}/${name}`;

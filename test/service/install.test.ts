@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
   lstatSync,
@@ -135,6 +135,27 @@ describe('service files', () => {
       enabled: true,
       outdated: false,
     });
+  });
+
+  it('makes no directory where a link of the image leads', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'imds-service-outside-'));
+    try {
+      mkdirSync(join(root, 'etc'));
+      symlinkSync(outside, join(root, 'etc/systemd'));
+      expect(() => service().install(NONE)).toThrow(/leads out of/);
+      expect(readdirSync(outside)).toEqual([]);
+    } finally {
+      rmSync(outside, { recursive: true });
+    }
+  });
+
+  it.each([
+    ['a FIFO', (path: string) => execFileSync('mkfifo', [path])],
+    ['a device without an end', (path: string) => symlinkSync('/dev/zero', path)],
+  ])('is not kept waiting by %s in the place of the unit', (_, make) => {
+    mkdirSync(join(root, UNITS), { recursive: true });
+    make(join(root, UNITS, UNIT));
+    expect(() => service().look()).toThrow(/is no file/);
   });
 
   it('names the program by the image’s own path where it was started from outside', () => {
