@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { bracketed } from '../addresses.js';
 import { type TracerError, usageError } from '../errors.js';
@@ -20,7 +20,7 @@ export interface MetricsContent {
   problem(): string | undefined;
 }
 
-/** More connections are closed at once. A receiver takes one. */
+/** With more, one is closed of the address that has most. A receiver takes one. */
 const MAX_CONNECTIONS = 16;
 const MAX_HEADER_BYTES = 4096;
 const REQUEST_MS = 5_000;
@@ -48,6 +48,10 @@ export class MetricsServer {
   #address: ListenAddress | undefined;
   #secondBegan = Number.NEGATIVE_INFINITY;
   #answersInSecond = 0;
+  /** From the oldest on. */
+  readonly #connections = new Set<Socket>();
+  /** That have a request whose answer waits. */
+  readonly #waiting = new WeakSet<Socket>();
 
   /** `requestMs`: what a request's head may take. */
   constructor(
@@ -98,9 +102,9 @@ export class MetricsServer {
         keepAliveTimeout: IDLE_MS,
         connectionsCheckingInterval: Math.min(CHECK_MS, this.requestMs),
       },
-      (request, response) => this.#answerInTurn(request, response),
+      (request, response) => this.#heed(request, response),
     );
-    server.maxConnections = MAX_CONNECTIONS;
+    server.on('connection', (socket) => this.#connected(socket));
     server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION;
     server.setTimeout(IDLE_MS);
     await new Promise<void>((resolve, reject) => {
@@ -115,7 +119,39 @@ export class MetricsServer {
     this.#address = { host: address.host, port: (server.address() as AddressInfo).port };
   }
 
+  /**
+   * Refusing the newest would let whoever holds all connections keep a scrape, or a kubelet's probe, away. The address that
+   * has most gives its oldest up.
+   */
+  #connected(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.on('close', () => this.#connections.delete(socket));
+    if (this.#connections.size <= MAX_CONNECTIONS) return;
+    const byAddress = new Map<string | undefined, Socket[]>();
+    for (const open of this.#connections) {
+      const { remoteAddress } = open;
+      byAddress.set(remoteAddress, [...(byAddress.get(remoteAddress) ?? []), open]);
+    }
+    const most = [...byAddress.values()].reduce((a, b) => (b.length > a.length ? b : a));
+    this.#connections.delete(most[0]!);
+    most[0]!.destroy();
+  }
+
+  /** One request at a time: who sends thousands without awaiting an answer would have each of them held in memory. */
+  #heed(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    if (socket.destroyed) return;
+    if (this.#waiting.has(socket)) {
+      socket.destroy();
+      return;
+    }
+    this.#waiting.add(socket);
+    response.on('close', () => this.#waiting.delete(socket));
+    this.#answerInTurn(request, response);
+  }
+
   #answerInTurn(request: IncomingMessage, response: ServerResponse): void {
+    if (request.socket.destroyed) return;
     const now = performance.now();
     if (now - this.#secondBegan >= 1000) {
       this.#secondBegan = now;

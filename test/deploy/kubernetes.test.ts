@@ -72,6 +72,13 @@ describe('the Kubernetes manifest', () => {
     expect(container.resources.limits.memory).toBe('256Mi');
   });
 
+  it('is not restarted for an answer that waits for its turn', () => {
+    for (const probe of [container.readinessProbe, container.livenessProbe]) {
+      // The server's answers wait for the next second, and again where others were there before.
+      expect(probe.timeoutSeconds).toBeGreaterThan(2);
+    }
+  });
+
   it('sees the whole node, and writes to nothing of it but the logs', () => {
     expect(pod).toMatchObject({ hostPID: true, hostNetwork: true, tolerations: [{ operator: 'Exists' }] });
     const writable = container.volumeMounts.filter(({ readOnly }: { readOnly?: boolean }) => readOnly !== true);

@@ -212,6 +212,37 @@ describe('the metrics server', () => {
       .toBe(200);
   });
 
+  it('answers others while one address holds all connections it can', async () => {
+    server.close();
+    server = new MetricsServer({ metrics: () => [], problem: () => undefined });
+    await server.listen({ host: '127.0.0.1', port: 0 });
+    let held = 0;
+    const hold = (): void => {
+      const socket = connect({ port: server.address!.port, host: '127.0.0.1', localAddress: '127.0.0.2' });
+      socket.on('error', () => undefined).resume();
+      socket.on('connect', () => held++);
+      sockets.push(socket);
+    };
+    for (let i = 0; i < 24; i++) hold();
+    await expect.poll(() => held).toBe(24);
+    const slow = await raw();
+    for (let i = 0; i < 24; i++) hold();
+    await expect.poll(() => held).toBe(48);
+    const answer = once(slow, 'data');
+    slow.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
+    expect(String((await answer)[0])).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('ends who sends requests without awaiting answers, and answers the others', async () => {
+    // The answers of this second are used up, so that each further one waits.
+    for (let i = 0; i < 20; i++) await fetch(url('/healthz'));
+    const greedy = await raw();
+    greedy.resume();
+    greedy.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(500));
+    await once(greedy, 'close');
+    expect((await fetch(url('/healthz'))).status).toBe(503);
+  });
+
   it('moves to another port, and stays where it is when that is taken', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
