@@ -9,6 +9,8 @@ import { LOSSES } from '../output/losses.js';
 const MAX_HOSTS = 65_536;
 /** Runs of a tracer that are told apart per host; a host that restarts it more often has other troubles. */
 const MAX_RUNS = 1_024;
+/** Of all hosts; half a kilobyte each. Beyond it each host's further runs count as its first. */
+const MAX_ALL_RUNS = 500_000;
 const OTHERS: ObservedHost = { name: '(further hosts)' };
 
 /** Clients whose tokens are looked at by themselves, per host. */
@@ -85,6 +87,11 @@ export interface HostResult {
   coverage: string[];
 }
 
+/** What the hosts share: how many runs there are. */
+interface AllRuns {
+  count: number;
+}
+
 class HostSums {
   requests = 0;
   normalMode = 0;
@@ -103,6 +110,7 @@ class HostSums {
   constructor(
     readonly host: ObservedHost,
     private readonly period: Period,
+    private readonly all: AllRuns,
   ) {}
 
   add(observation: Observation, { run: runId, number }: EventNumber, client: string | undefined): void {
@@ -280,7 +288,9 @@ class HostSums {
     const known = this.runs.get(id);
     if (known !== undefined) return known;
     // The sums of what is beyond the bound are with the host's first run.
-    if (this.runs.size >= MAX_RUNS) return this.runs.values().next().value!;
+    const isFull = this.runs.size >= MAX_RUNS || (this.runs.size > 0 && this.all.count >= MAX_ALL_RUNS);
+    if (isFull) return this.runs.values().next().value!;
+    this.all.count++;
     const run: Run = {
       first: time,
       last: time,
@@ -309,16 +319,20 @@ const TOKEN_ROWS: Readonly<Partial<Record<RequestObservation['verdict'], keyof T
 };
 
 const COUNTERS: ReadonlyMap<string, string> = new Map(LOSSES);
+/** All that is asked of a run. A log can hold any other name, each time another one. */
+const KNOWN: ReadonlySet<string> = new Set(COUNTERS.values());
 
 function add(losses: Record<string, number>, lost: Readonly<Record<string, number>>): void {
   for (const [where, count] of Object.entries(lost)) {
     const counter = COUNTERS.get(where) ?? where;
+    if (!KNOWN.has(counter)) continue;
     losses[counter] = (Object.hasOwn(losses, counter) ? losses[counter]! : 0) + count;
   }
 }
 
 function raise(counters: Record<string, number>, seen: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(seen)) {
+    if (!KNOWN.has(name)) continue;
     counters[name] = Math.max(Object.hasOwn(counters, name) ? counters[name]! : 0, value);
   }
 }
@@ -326,6 +340,7 @@ function raise(counters: Record<string, number>, seen: Readonly<Record<string, n
 /** The sums of each host, and what its logs lack. Bounded; can be merged with those of other logs. */
 export class Hosts {
   readonly #hosts = new Map<string, HostSums>();
+  readonly #runs: AllRuns = { count: 0 };
 
   constructor(private readonly period: Period = {}) {}
 
@@ -408,7 +423,9 @@ export class Hosts {
     const known = this.#hosts.get(key);
     if (known !== undefined) return known;
     const further = this.#hosts.size >= MAX_HOSTS;
-    const sums = further ? (this.#hosts.get('') ?? new HostSums(OTHERS, this.period)) : new HostSums(host, this.period);
+    const sums = further
+      ? (this.#hosts.get('') ?? new HostSums(OTHERS, this.period, this.#runs))
+      : new HostSums(host, this.period, this.#runs);
     this.#hosts.set(further ? '' : key, sums);
     return sums;
   }
