@@ -6,12 +6,17 @@
 #include <time.h>
 
 /* Of the clock that nobody sets, for deadlines. */
-static inline int64_t imds_now_ms(void)
+static inline int64_t imds_now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static inline int64_t imds_now_ms(void)
+{
+	return imds_now_ns() / 1000000;
 }
 
 #endif

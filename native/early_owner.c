@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "link_layer.h"
 #include "patient_read.h"
 #include "tcp_packet.h"
@@ -31,7 +32,8 @@
 /* Of wall time, one part in SHARE may be spent on looking; BURST_NS at once after a rest. */
 #define SHARE 5
 #define BURST_NS INT64_C(100000000)
-#define ARGV_WAIT_MS 20
+/* Within what looking may take at once. */
+#define ARGV_WAIT_MS 100
 
 struct known_netns {
 	struct imds_netns netns;
@@ -57,14 +59,6 @@ struct kept {
 static struct kept kept[MAX_KEPT];
 static unsigned int next_kept;
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 /* ---- what was found ---------------------------------------------------------------------------------------------- */
 
@@ -390,7 +384,7 @@ void imds_early_owners_packet(struct imds_early_owners *owners, const struct imd
 
 	if (!opens_connection(record))
 		return;
-	begun = now_ns();
+	begun = imds_now_ns();
 	owners->available_ns += (begun - owners->updated_ns) / SHARE;
 	if (owners->available_ns > BURST_NS)
 		owners->available_ns = BURST_NS;
@@ -399,10 +393,11 @@ void imds_early_owners_packet(struct imds_early_owners *owners, const struct imd
 		return;
 	memcpy(query.local_address, record->local_address, sizeof(query.local_address));
 	memcpy(query.remote_address, record->remote_address, sizeof(query.remote_address));
+	imds_patient_alert();
 	owner = search(owners, &query);
 	if (owner)
 		keep(&query, owner);
-	owners->available_ns -= now_ns() - begun;
+	owners->available_ns -= imds_now_ns() - begun;
 }
 
 void imds_early_owners_sweep(struct imds_early_owners *owners)
@@ -420,7 +415,7 @@ struct imds_early_owners *imds_early_owners_new(void)
 	if (!owners)
 		return NULL;
 	owners->available_ns = BURST_NS;
-	owners->updated_ns = now_ns();
+	owners->updated_ns = imds_now_ns();
 	owners->own_inode = netns_of_pid(getpid());
 	return owners;
 }
