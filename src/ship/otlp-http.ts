@@ -14,6 +14,8 @@ const compress = promisify(gzip);
 const EXCHANGE_MS = 30_000;
 /** No answer of a receiver is longer that means anything here. */
 const MAX_ANSWER_BYTES = 64 * 1024;
+/** Informational answers (RFC 9110, section 15.2) that may come before it: none is asked for. */
+const MAX_INFORMATION = 8;
 
 /**
  * The statuses that say that the batch itself is at fault. The specification (OTLP/HTTP response) has more that must not be
@@ -101,6 +103,11 @@ function exchange(
           body: Buffer.concat(pieces).toString('utf8'),
         });
       });
+    });
+    let information = 0;
+    request.on('information', () => {
+      if (++information > MAX_INFORMATION)
+        request.destroy(new Error('only informational answers come (HTTP status 1xx)'));
     });
     const timer = setTimeout(() => request.destroy(new Error('no answer within 30 s')), EXCHANGE_MS);
     request.on('error', reject);

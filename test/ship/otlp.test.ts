@@ -284,6 +284,26 @@ describe('OTLP over HTTP', () => {
     expect(seen).toBe(10);
   });
 
+  it('leaves a receiver that gives informational answers without an end, and takes one before the answer', async () => {
+    const got: number[] = [];
+    let asked = 0;
+    const { port } = await receiver((request, records, response) => {
+      const inform = (): void => {
+        response.writeProcessing();
+        if (!request.socket.destroyed) setImmediate(inform);
+      };
+      if (asked++ === 0) return inform();
+      response.writeProcessing();
+      got.push(...numbersOf(records));
+      ok(response);
+    });
+    const { send, said } = shipTo(`otlp+http://127.0.0.1:${port}`);
+    send(7);
+    await until(() => got.length > 0);
+    expect(got).toEqual([7]);
+    expect(said[0]).toContain('only informational answers come');
+  });
+
   it('goes on where the receiver was away, and the tracer as well', async () => {
     const got: number[] = [];
     const take: Answer = (_, records, response) => {
