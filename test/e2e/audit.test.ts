@@ -129,7 +129,7 @@ describeOnKernel('an audit', () => {
     symlinkSync(installed, join(app, 'node_modules/@alicloud/credentials'));
     const main = join(app, 'main.js');
     const get = `require('http').get('${ORIGIN}${RULES.samplePath}', (answer) => answer.resume())`;
-    writeFileSync(main, `${get}; setTimeout(() => {}, 1500);`);
+    writeFileSync(main, `${get}; setTimeout(() => {}, ${1500 * PATIENCE});`);
     const audit = start(normal, [...lasting(4), '--endpoint', `127.0.0.1:${PROXY_PORT}`]);
     await capturing(audit);
     const service = normal.runOk([process.execPath, main]);
@@ -263,7 +263,7 @@ describeOnKernel('an audit', () => {
     first.child.kill('SIGKILL');
     await first.ended;
 
-    const again = start(normal, [...lasting(2, saved.traced_ms)], first.out);
+    const again = start(normal, [...lasting(3, saved.traced_ms)], first.out);
     await capturing(again, saved.saved);
     await normal.runOk(['bash', goodScript(normal)]);
     const { status, stderr } = await again.ended;
