@@ -140,7 +140,8 @@ describe.skipIf(process.getuid?.() !== 0)('reading the configuration again (need
       changed: ['log-max-size', 'metrics', 'quiet'],
       kept: ['source', 'ring-size'],
     });
-    expect(tracer.stderr()).toContain('another value for source, ring-size, which takes a restart');
+    const restart = 'another value for source, ring-size, which takes a restart';
+    await until('word of it', () => tracer.stderr().includes(restart));
     expect(await (await fetch('http://127.0.0.1:19464/metrics')).text()).toContain(
       'imds_tracer_capture_info{source="ebpf"} 1',
     );
