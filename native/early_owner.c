@@ -125,20 +125,6 @@ static int open_process(pid_t pid)
 	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-/*
- * argv of a process, which may keep it from ever being read: on this thread nothing is captured meanwhile. Its length, 0 where
- * that takes too long, or -1.
- */
-static int32_t read_argv(int process, char *text, size_t size)
-{
-	int fd = openat(process, "cmdline", O_RDONLY | O_CLOEXEC);
-	int32_t length = fd < 0 ? -1 : imds_patient_read(fd, text, (uint32_t)size, ARGV_WAIT_MS);
-
-	if (length == -ETIMEDOUT || length == -EAGAIN)
-		return 0;
-	return length < 0 ? -1 : length;
-}
-
 /* Reads the beginning of a file; its length, or -1 where it is not there. */
 static int32_t read_file(int process, const char *name, char *text, size_t size)
 {
@@ -222,27 +208,51 @@ static pid_t group_of(const struct imds_owner *owner)
 #define READ_TEXT(owner, process, name, field) \
 	((owner)->field##_length = read_file(process, name, (owner)->field, sizeof((owner)->field)))
 
-/* What /proc shows of a process (or thread); NULL where it is gone. The argv first: it goes before the rest. */
+/* Whether all that it does is done as root, who may read and stop anything, and needs no tricks for it. */
+static bool is_root(const struct imds_owner *owner)
+{
+	static const char line[] = "\nUid:\t0\t0\t0\t0\n";
+
+	return owner->status_length > 0 && memmem(owner->status, (size_t)owner->status_length, line, sizeof(line) - 1);
+}
+
+/*
+ * argv of a process that may keep it from ever being read: nothing is captured while this thread waits. To hand over to another
+ * takes as long as a process needs to end: then there is none.
+ */
+static int32_t read_argv_of_others(int process, char *text, size_t size)
+{
+	int fd = openat(process, "cmdline", O_RDONLY | O_CLOEXEC);
+	int32_t length = fd < 0 ? 0 : imds_patient_read(fd, text, (uint32_t)size, ARGV_WAIT_MS);
+
+	return length < 0 ? 0 : length;
+}
+
+/* What /proc shows of a process (or thread); NULL where it is gone. argv and executable go before the rest. */
 static struct imds_owner *read_owner(int process, pid_t thread)
 {
 	struct imds_owner *owner = calloc(1, sizeof(*owner));
-	bool whole;
+	bool root, whole;
 	int leader = -1;
 	ssize_t length;
 	pid_t pid;
 
 	if (!owner)
 		return NULL;
-	owner->argv_length = read_argv(process, owner->argv, sizeof(owner->argv));
+	READ_TEXT(owner, process, "status", status);
+	root = is_root(owner);
+	if (root)
+		READ_TEXT(owner, process, "cmdline", argv);
 	length = readlinkat(process, "exe", owner->executable, sizeof(owner->executable));
 	owner->executable_length = length < 0 ? 0 : (int32_t)length;
-	READ_TEXT(owner, process, "status", status);
 	READ_TEXT(owner, process, "cgroup", cgroup);
 	pid = group_of(owner);
 	owner->pid = (uint32_t)pid;
 	if (pid > 0 && pid != thread)
 		leader = open_process(pid);
 	READ_TEXT(owner, leader >= 0 ? leader : process, "stat", stat);
+	if (!root)
+		owner->argv_length = read_argv_of_others(process, owner->argv, sizeof(owner->argv));
 	whole = pid > 0 && owner->argv_length >= 0 && owner->cgroup_length >= 0 && owner->stat_length > 0;
 	if (leader >= 0) {
 		close(leader);
@@ -393,7 +403,6 @@ void imds_early_owners_packet(struct imds_early_owners *owners, const struct imd
 		return;
 	memcpy(query.local_address, record->local_address, sizeof(query.local_address));
 	memcpy(query.remote_address, record->remote_address, sizeof(query.remote_address));
-	imds_patient_alert();
 	owner = search(owners, &query);
 	if (owner)
 		keep(&query, owner);

@@ -4,27 +4,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "capture.h"
-#include "clock.h"
 
 /* One serves, unless others wait for what does not come. Whoever wants to keep them all waiting has to have as many processes. */
 #define MAX_THREADS 16
 #define STACK_BYTES (64 * 1024)
-#define NICE (-10)
-/* To wake a thread takes as long as a process needs to end. So long one stays awake where a reading is near, … */
-#define ALERT_NS INT64_C(1000000)
-/* … and a caller for what is read, before it sleeps. */
-#define SOON_NS INT64_C(100000)
 
 struct reading {
 	struct reading *next; /* of those that no thread has begun, or of those that were left behind */
@@ -32,7 +24,7 @@ struct reading {
 	ino_t file;
 	uint32_t capacity;
 	int32_t result;
-	unsigned int done;
+	bool done;
 	uint8_t bytes[];
 };
 
@@ -43,7 +35,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct reading *first;
 static struct reading *left; /* that nobody waits for any more */
 static unsigned int threads, idle, waiting; /* of threads; of readings that none has begun */
-static int64_t alert_until_ns;
 
 static void prepare(void)
 {
@@ -86,39 +77,24 @@ static bool take_out(struct reading **list, struct reading *reading)
 	return false;
 }
 
-/* With the lock, which others have meanwhile. */
-static void stay_awake(const unsigned int *until, int64_t deadline_ns)
-{
-	pthread_mutex_unlock(&lock);
-	while (!__atomic_load_n(until, __ATOMIC_RELAXED) && imds_now_ns() < deadline_ns)
-		sched_yield();
-	pthread_mutex_lock(&lock);
-}
-
 static void *serve(void *unused)
 {
-	setpriority(PRIO_PROCESS, 0, NICE); /* on Linux, of the calling thread; where it may */
 	pthread_mutex_lock(&lock);
 	for (;;) {
 		struct reading *reading;
 
 		idle++;
-		while (!first) {
-			if (imds_now_ns() < alert_until_ns)
-				stay_awake(&waiting, alert_until_ns);
-			else
-				pthread_cond_wait(&more, &lock);
-		}
-		alert_until_ns = 0;
+		while (!first)
+			pthread_cond_wait(&more, &lock);
 		idle--;
-		__atomic_store_n(&waiting, waiting - 1, __ATOMIC_RELAXED);
+		waiting--;
 		reading = first;
 		first = reading->next;
 		pthread_mutex_unlock(&lock);
 		reading->result = read_all(reading->fd, reading->bytes, reading->capacity);
 		close(reading->fd);
 		pthread_mutex_lock(&lock);
-		__atomic_store_n(&reading->done, 1, __ATOMIC_RELAXED);
+		reading->done = true;
 		if (!take_out(&left, reading)) {
 			pthread_cond_broadcast(&finished);
 			continue;
@@ -164,7 +140,7 @@ static void append(struct reading *reading)
 	while (*end)
 		end = &(*end)->next;
 	*end = reading;
-	__atomic_store_n(&waiting, waiting + 1, __ATOMIC_RELAXED);
+	waiting++;
 	pthread_cond_signal(&more);
 }
 
@@ -189,7 +165,6 @@ static bool wait_for(struct reading *reading, int32_t wait_ms)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	stay_awake(&reading->done, imds_now_ns() + SOON_NS);
 	while (!reading->done && pthread_cond_timedwait(&finished, &lock, &until) == 0)
 		;
 	return reading->done;
@@ -208,24 +183,13 @@ static bool read_with(struct reading *reading, int32_t wait_ms)
 		return true;
 	reading->result = -ETIMEDOUT;
 	if (take_out(&first, reading)) {
-		__atomic_store_n(&waiting, waiting - 1, __ATOMIC_RELAXED);
+		waiting--;
 		close(reading->fd);
 		return true;
 	}
 	reading->next = left;
 	left = reading;
 	return false;
-}
-
-void imds_patient_alert(void)
-{
-	pthread_once(&once, prepare);
-	pthread_mutex_lock(&lock);
-	if (has_thread()) {
-		alert_until_ns = imds_now_ns() + ALERT_NS;
-		pthread_cond_signal(&more);
-	}
-	pthread_mutex_unlock(&lock);
 }
 
 int32_t imds_patient_read(int fd, void *to, uint32_t capacity, int32_t wait_ms)

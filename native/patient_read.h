@@ -16,7 +16,4 @@
  */
 int32_t imds_patient_read(int fd, void *to, uint32_t capacity, int32_t wait_ms);
 
-/* A reading is near: a thread stays awake for it, for a millisecond at most. Any thread. */
-void imds_patient_alert(void);
-
 #endif
