@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@
 #define BURST_NS INT64_C(100000000)
 /* Within what looking may take at once. */
 #define ARGV_WAIT_MS 100
+/* Of a set of capabilities in /proc/PID/status (fs/proc/array.c). */
+#define CAPABILITY_DIGITS 16
 
 struct known_netns {
 	struct imds_netns netns;
@@ -208,12 +211,24 @@ static pid_t group_of(const struct imds_owner *owner)
 #define READ_TEXT(owner, process, name, field) \
 	((owner)->field##_length = read_file(process, name, (owner)->field, sizeof((owner)->field)))
 
-/* Whether all that it does is done as root, who may read and stop anything, and needs no tricks for it. */
-static bool is_root(const struct imds_owner *owner)
+/*
+ * Whether it may stop anything on the host as it is, and needs no tricks for it: all its user ids are root's, as only the host's
+ * own are shown, and it has CAP_SYS_ADMIN, which a container's root has not.
+ */
+static bool is_host_root(const struct imds_owner *owner)
 {
-	static const char line[] = "\nUid:\t0\t0\t0\t0\n";
+	static const char uids[] = "\nUid:\t0\t0\t0\t0\n", effective[] = "\nCapEff:\t";
+	size_t length = owner->status_length > 0 ? (size_t)owner->status_length : 0;
+	char digits[CAPABILITY_DIGITS + 1] = "";
+	const char *set;
 
-	return owner->status_length > 0 && memmem(owner->status, (size_t)owner->status_length, line, sizeof(line) - 1);
+	if (!memmem(owner->status, length, uids, sizeof(uids) - 1))
+		return false;
+	set = memmem(owner->status, length, effective, sizeof(effective) - 1);
+	if (!set || set + sizeof(effective) - 1 + CAPABILITY_DIGITS > owner->status + length)
+		return false; /* more groups than there is room for may stand before it */
+	memcpy(digits, set + sizeof(effective) - 1, CAPABILITY_DIGITS);
+	return (strtoull(digits, NULL, 16) >> CAP_SYS_ADMIN) & 1;
 }
 
 /*
@@ -240,7 +255,7 @@ static struct imds_owner *read_owner(int process, pid_t thread)
 	if (!owner)
 		return NULL;
 	READ_TEXT(owner, process, "status", status);
-	root = is_root(owner);
+	root = is_host_root(owner);
 	if (root)
 		READ_TEXT(owner, process, "cmdline", argv);
 	length = readlinkat(process, "exe", owner->executable, sizeof(owner->executable));
